@@ -1,0 +1,115 @@
+"""Find Mosquitto. The lessons are about the real one, so there is no imitation to fall back to."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from labkit import processes
+from labkit.broker.fetch import fetch_mosquitto, fetched, home
+from labkit.errors import ToolMissingError, ToolVersionError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+OLDEST = (2, 0)
+VARIABLE = "LABKIT_MOSQUITTO"
+
+_FOLDERS = (
+    "/usr/sbin",  # Debian and Ubuntu put it where a plain user's PATH does not lead
+    "/usr/local/sbin",
+    "/opt/homebrew/sbin",
+    "/opt/homebrew/opt/mosquitto/sbin",
+    r"C:\Program Files\mosquitto",
+)
+_CONDA = ("sbin", "bin", "Library/sbin", "Library/bin")
+
+
+@dataclass(frozen=True, slots=True)
+class Mosquitto:
+    """The broker's program.
+
+    Attributes:
+        path: Where it is.
+        version: Its version, as numbers.
+        env: What its process needs in the environment beyond ours.
+        source: How it was found, in words.
+    """
+
+    path: Path
+    version: tuple[int, ...]
+    source: str
+    env: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def version_text(self) -> str:
+        """The version as it is written."""
+        return ".".join(map(str, self.version))
+
+
+def find_mosquitto(*, fetch: bool = True) -> Mosquitto:
+    """Find the broker's program.
+
+    The order: `LABKIT_MOSQUITTO`, a conda environment, PATH, the folders where packages put it, one that was fetched
+    before, and at last fetching it (Debian and Ubuntu, without root).
+
+    Args:
+        fetch: Whether it may be fetched.
+
+    Raises:
+        ToolMissingError: It is nowhere; the advice is the install line for this system.
+        ToolVersionError: The one that was found is older than 2.0, whose defaults let everybody in.
+    """
+    for path, source in _candidates():
+        return _checked(path, source, {})
+    if found := fetched(home()):
+        return _checked(found.program, "fetched before", found.env)
+    if fetch and (found := fetch_mosquitto(home())):
+        return _checked(found.program, "fetched without root", found.env)
+    line = {"win32": "winget install EclipseFoundation.Mosquitto"}.get(
+        sys.platform, processes.install_line("mosquitto")
+    )
+    raise ToolMissingError(
+        "Mosquitto, the MQTT broker of these lessons, is not on this machine.",
+        advice=f"Install it: {line}   (or point {VARIABLE} at its program)",
+        tool="mosquitto",
+    )
+
+
+def _candidates() -> Iterator[tuple[Path, str]]:
+    if chosen := os.environ.get(VARIABLE):
+        yield Path(chosen), VARIABLE
+    if prefix := os.environ.get("CONDA_PREFIX"):
+        folders = os.pathsep.join(str(Path(prefix, part)) for part in _CONDA)
+        if found := shutil.which("mosquitto", path=folders):
+            yield Path(found), "conda"
+    if found := shutil.which("mosquitto"):
+        yield Path(found), "PATH"
+    if found := shutil.which("mosquitto", path=os.pathsep.join(_FOLDERS)):
+        yield Path(found), "system package"
+
+
+def _checked(path: Path, source: str, env: Mapping[str, str]) -> Mosquitto:
+    if not os.access(path, os.X_OK):
+        raise ToolMissingError(
+            f"{path} (from {source}) is not a program that can be run.",
+            advice=f"Point {VARIABLE} at mosquitto's program, or unset it.",
+            tool="mosquitto",
+        )
+    said = processes.run([path, "-h"], env=env, check=False, timeout=10).output
+    match = re.search(r"mosquitto version (\d+(?:\.\d+)+)", said)
+    version = tuple(int(part) for part in match[1].split(".")) if match else ()
+    if version < OLDEST:
+        raise ToolVersionError(
+            f"{path} is Mosquitto {match[1] if match else 'of an unknown version'}; 2.0 or newer is needed.",
+            advice=f"Install a newer one, or point {VARIABLE} at it.",
+            tool="mosquitto",
+            found=match[1] if match else "unknown",
+            needed="2.0",
+        )
+    return Mosquitto(path, version, source, dict(env))

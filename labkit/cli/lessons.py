@@ -1,0 +1,3 @@
+"""`labkit run`, `labkit lab`, `labkit notebooks`."""
+
+from __future__ import annotations

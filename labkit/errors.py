@@ -1,0 +1,337 @@
+"""The one error tree of labkit.
+
+Every error says what is wrong (`message`), what to type next (`advice`) and carries the values it speaks of as
+attributes, so that callers and tests compare values and never text. Misuse by the programmer is `ValueError` or
+`RuntimeError`, never one of these::
+
+    LabError
+    ├── FormatError                 bytes or text that do not parse        (what, offset)
+    ├── ToolError                   a program that we run                  (tool)
+    │   ├── ToolMissingError
+    │   ├── ToolVersionError                                               (found, needed)
+    │   ├── ToolFailedError                                                (argv, returncode, output)
+    │   └── ToolTimeoutError                                               (argv, seconds)
+    ├── WorkspaceError              state on disk                          (path)
+    │   ├── WorkspaceUnwritableError
+    │   ├── DiskFullError
+    │   ├── WorkspaceCorruptError
+    │   ├── WorkspaceBusyError                                             (holder)
+    │   └── CheckpointMissingError                                         (name)
+    ├── PkiError
+    │   ├── NameRefusedError                                               (name, rule)
+    │   ├── PassphraseError                                                (path)
+    │   ├── KeyRefusedError                                                (rule)
+    │   ├── RequestRefusedError                                            (rule)
+    │   ├── AlreadyIssuedError                                             (name, serial, not_after)
+    │   ├── NotIssuedError                                                 (name)
+    │   ├── AuthorityMissingError                                          (path)
+    │   ├── IssuanceRefusedError                                           (rule)
+    │   └── ChainInvalidError                                              (rule, subject)
+    ├── BrokerError
+    │   ├── PortTakenError                                                 (port)
+    │   ├── BrokerConfigError                                              (line, key)
+    │   ├── AclError                                                       (line)
+    │   ├── BrokerStartError                                               (log)
+    │   ├── BrokerGoneError                                                (log)
+    │   ├── BrokerNotRunningError                                          (path)
+    │   ├── BrokerRunningError                                             (path)
+    │   └── ReloadRefusedError                                             (log)
+    ├── MqttError
+    │   ├── TopicRefusedError                                              (topic, rule)
+    │   ├── IdentityRefusedError                                           (path, rule)
+    │   └── NotConnectedError                                              (outcome)
+    └── CourseError
+        ├── LessonUnknownError                                             (slug, known)
+        ├── ClaimUnknownError                                              (claim, known)
+        ├── NotRefusedError                                                (expected, outcome)
+        ├── NotebookError                                                  (path)
+        └── DriftError                                                     (paths)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+
+class LabError(Exception):
+    """Something the user can mend: what is wrong, and the next thing to type.
+
+    Subclasses declare their values as annotations; the constructor insists on exactly those.
+
+    Args:
+        message: One sentence that names what is wrong.
+        advice: The next thing to type or to do.
+        **values: The values that the message speaks of, one for each declared name.
+    """
+
+    message: str
+    advice: str
+
+    def __init__(self, message: str, *, advice: str, **values: object) -> None:
+        super().__init__(message)
+        self.message = message
+        self.advice = advice
+        declared = self._declared()
+        if values.keys() != declared:
+            text = f"{type(self).__name__} takes exactly the values {sorted(declared)}, got {sorted(values)}"
+            raise TypeError(text)
+        self.__dict__.update(values)
+
+    @classmethod
+    def _declared(cls) -> set[str]:
+        names = {name for base in cls.__mro__ for name in base.__dict__.get("__annotations__", {})}
+        return names - {"message", "advice"}
+
+    def values(self) -> dict[str, object]:
+        """Return the declared values by name, for machine-readable output."""
+        return {name: self.__dict__[name] for name in sorted(self._declared())}
+
+
+class FormatError(LabError):
+    """Bytes or text that do not follow their format."""
+
+    what: str
+    offset: int
+
+
+class ToolError(LabError):
+    """An external program."""
+
+    tool: str
+
+
+class ToolMissingError(ToolError):
+    """The program is not on this machine."""
+
+
+class ToolVersionError(ToolError):
+    """The program is here, but of a version that will not do."""
+
+    found: str
+    needed: str
+
+
+class ToolFailedError(ToolError):
+    """The program ran and said no."""
+
+    argv: Sequence[str]
+    returncode: int
+    output: str
+
+
+class ToolTimeoutError(ToolError):
+    """The program did not finish in its time."""
+
+    argv: Sequence[str]
+    seconds: float
+
+
+class WorkspaceError(LabError):
+    """State on disk."""
+
+    path: Path
+
+
+class WorkspaceUnwritableError(WorkspaceError):
+    """The folder does not let us write."""
+
+
+class DiskFullError(WorkspaceError):
+    """No space is left; what was there before is unchanged."""
+
+
+class WorkspaceCorruptError(WorkspaceError):
+    """A file of the workspace does not hold what it should."""
+
+
+class WorkspaceBusyError(WorkspaceError):
+    """Another process works in this folder."""
+
+    holder: str
+
+
+class CheckpointMissingError(WorkspaceError):
+    """No checkpoint of that name."""
+
+    name: str
+
+
+class PkiError(LabError):
+    """Keys, names and certificates."""
+
+
+class NameRefusedError(PkiError):
+    """A device id or host name outside the grammar."""
+
+    name: str
+    rule: str
+
+
+class PassphraseError(PkiError):
+    """The passphrase is missing or does not open the key."""
+
+    path: Path
+
+
+class KeyRefusedError(PkiError):
+    """A key that policy does not allow."""
+
+    rule: str
+
+
+class RequestRefusedError(PkiError):
+    """A certificate signing request that proves nothing or is not one."""
+
+    rule: str
+
+
+class AlreadyIssuedError(PkiError):
+    """The name has a valid certificate already."""
+
+    name: str
+    serial: str
+    not_after: datetime
+
+
+class NotIssuedError(PkiError):
+    """The name has no certificate in this workspace."""
+
+    name: str
+
+
+class AuthorityMissingError(PkiError):
+    """The workspace has no certificate authority yet."""
+
+    path: Path
+
+
+class IssuanceRefusedError(PkiError):
+    """The authority may not or must not sign this."""
+
+    rule: str
+
+
+class ChainInvalidError(PkiError):
+    """A chain that does not lead to the trust anchor."""
+
+    rule: str
+    subject: str
+
+
+class BrokerError(LabError):
+    """The MQTT broker."""
+
+
+class PortTakenError(BrokerError):
+    """Another program listens on the port."""
+
+    port: int
+
+
+class BrokerConfigError(BrokerError):
+    """A configuration line that is unknown or malformed."""
+
+    line: int
+    key: str
+
+
+class AclError(BrokerError):
+    """An access control line that is unknown or malformed."""
+
+    line: int
+
+
+class BrokerStartError(BrokerError):
+    """The broker did not come up."""
+
+    log: str
+
+
+class BrokerGoneError(BrokerError):
+    """The broker was running and is not any more."""
+
+    log: str
+
+
+class BrokerNotRunningError(BrokerError):
+    """No broker runs in this workspace."""
+
+    path: Path
+
+
+class BrokerRunningError(BrokerError):
+    """A broker runs in this folder already."""
+
+    path: Path
+
+
+class ReloadRefusedError(BrokerError):
+    """New rules were refused; the old ones are still in force."""
+
+    log: str
+
+
+class MqttError(LabError):
+    """MQTT itself."""
+
+
+class TopicRefusedError(MqttError):
+    """A topic name or filter that MQTT does not allow."""
+
+    topic: str
+    rule: str
+
+
+class IdentityRefusedError(MqttError):
+    """Our own certificate, key or trust file can't be used."""
+
+    path: Path
+    rule: str
+
+
+class NotConnectedError(MqttError):
+    """The session could not be opened, or is gone."""
+
+    outcome: object
+
+
+class CourseError(LabError):
+    """Lessons, claims and notebooks."""
+
+
+class LessonUnknownError(CourseError):
+    """No lesson of that slug."""
+
+    slug: str
+    known: Sequence[str]
+
+
+class ClaimUnknownError(CourseError):
+    """The lesson declares no claim, prediction or check of that id."""
+
+    claim: str
+    known: Sequence[str]
+
+
+class NotRefusedError(CourseError):
+    """What had to be refused was let in, or was refused for another reason."""
+
+    expected: str
+    outcome: object
+
+
+class NotebookError(CourseError):
+    """A notebook source that breaks the rules of the course."""
+
+    path: Path
+
+
+class DriftError(CourseError):
+    """Generated notebooks that are not what their sources say."""
+
+    paths: Sequence[Path]

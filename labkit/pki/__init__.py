@@ -1,0 +1,42 @@
+"""Public-key infrastructure: names, keys, certificates, and the authority that issues them.
+
+The pure core knows nothing of files; `Store` keeps an authority in a workspace, and `openssl` asks the command of
+that name for its opinion.
+"""
+
+from labkit.pki.authority import Authority, Issued
+from labkit.pki.csr import Request, make_request, read_request
+from labkit.pki.describe import Branch, Description, describe, describe_tree
+from labkit.pki.keys import Key
+from labkit.pki.ledger import Entry, Ledger, MemoryLedger
+from labkit.pki.profiles import DEVICE, INTERMEDIATE, OPERATOR, ROOT, SERVER, Profile
+from labkit.pki.store import FileLedger, IdentityFiles, Names, Store, new_passphrase
+from labkit.pki.verify import verify_chain
+
+__all__ = [
+    "DEVICE",
+    "INTERMEDIATE",
+    "OPERATOR",
+    "ROOT",
+    "SERVER",
+    "Authority",
+    "Branch",
+    "Description",
+    "Entry",
+    "FileLedger",
+    "IdentityFiles",
+    "Issued",
+    "Key",
+    "Ledger",
+    "MemoryLedger",
+    "Names",
+    "Profile",
+    "Request",
+    "Store",
+    "describe",
+    "describe_tree",
+    "make_request",
+    "new_passphrase",
+    "read_request",
+    "verify_chain",
+]

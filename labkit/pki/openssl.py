@@ -1,0 +1,99 @@
+"""The `openssl` command as an independent judge of our certificates."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from labkit import processes
+from labkit.errors import ToolFailedError
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from pathlib import Path
+
+_ERROR = re.compile(r"error (\d+) at (\d+) depth lookup: ?(.+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What `openssl verify` says of a certificate.
+
+    Attributes:
+        ok: Whether it accepts it.
+        code: The number of the first error (X509_V_ERR_*, `man openssl-verification-options`); 0 if it accepts.
+        text: The error in openssl's words; `OK` if it accepts.
+        depth: Where in the chain: 0 is the leaf.
+        command: What was run, to be typed by hand.
+    """
+
+    ok: bool
+    code: int
+    text: str
+    depth: int
+    command: str = ""
+
+    def __str__(self) -> str:
+        return "OK" if self.ok else f"error {self.code} at depth {self.depth}: {self.text}"
+
+
+def verify(
+    certificate: Path,
+    *,
+    trust: Path,
+    untrusted: Path | None = None,
+    purpose: str | None = None,
+    at: dt.datetime | None = None,
+) -> Verdict:
+    """Ask `openssl verify -x509_strict`.
+
+    The certificate file is read up to its first certificate only: a chain in the same file plays no part, so
+    what lies above the leaf goes into `untrusted`. Everything in `trust` that is self-signed is an anchor.
+
+    Args:
+        certificate: The certificate in question.
+        trust: The trust anchors (`-CAfile`).
+        untrusted: Certificates that may help to build the chain (`-untrusted`).
+        purpose: `sslclient`, `sslserver` or None for any (`-purpose`).
+        at: The time to judge at (`-attime`); the machine's own without it.
+
+    Raises:
+        ToolMissingError: There is no openssl.
+        ToolFailedError: It gave no verdict, because a file is missing or does not parse.
+
+    Does not check: revocation.
+    """
+    argv: list[str | Path] = ["openssl", "verify", "-x509_strict", "-CAfile", trust]
+    # Without these two, openssl also believes the system's own store.
+    argv += ["-no-CApath", "-no-CAstore"]
+    if untrusted:
+        argv += ["-untrusted", untrusted]
+    if purpose:
+        argv += ["-purpose", purpose]
+    if at:
+        argv += ["-attime", str(int(at.timestamp()))]
+    ended = processes.run([*argv, certificate], check=False)
+    command = " ".join(str(word) for word in ended.argv)
+    if ended.returncode == 0:
+        return Verdict(ok=True, code=0, text="OK", depth=0, command=command)
+    if found := _ERROR.search(ended.output):
+        code, depth, text = found.groups()
+        return Verdict(ok=False, code=int(code), text=text.strip(), depth=int(depth), command=command)
+    raise ToolFailedError(
+        f"openssl gave no verdict on {certificate}.",
+        advice=f"Run it by hand: {command}",
+        tool="openssl",
+        argv=ended.argv,
+        returncode=ended.returncode,
+        output=ended.output,
+    )
+
+
+def version() -> str:
+    """Return openssl's version line, such as `OpenSSL 3.0.19 27 Jan 2026`.
+
+    Raises:
+        ToolMissingError: There is no openssl.
+    """
+    return processes.run(["openssl", "version"]).stdout.strip()

@@ -1,0 +1,455 @@
+"""The lab's authority on disk: the folders of the syllabus, a ledger, and keys that only their owner can read."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from dataclasses import dataclass
+from io import FileIO
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
+from labkit.clock import SYSTEM_CLOCK, Clock
+from labkit.errors import (
+    AuthorityMissingError,
+    IssuanceRefusedError,
+    NotIssuedError,
+    PassphraseError,
+    WorkspaceCorruptError,
+)
+from labkit.pki.authority import Authority, Issued
+from labkit.pki.describe import Branch, describe_tree
+from labkit.pki.keys import Key
+from labkit.pki.ledger import Entry, Index
+from labkit.pki.profiles import INTERMEDIATE, ROOT, SERVER, choose
+from labkit.workspace import make_folder, os_errors, write_atomic
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    from labkit.workspace import Workspace
+
+LEDGER = "ledger.jsonl"
+PASSPHRASE = "root/passphrase"  # noqa: S105 - a file name
+DNS_NAMES = ("localhost", "broker.local")
+IP_ADDRESSES = ("127.0.0.1", "::1")
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What the authorities are called."""
+
+    root: str = "IoT Labs Root CA"
+    intermediate: str = "IoT Labs Device CA"
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityFiles:
+    """An identity on disk.
+
+    Attributes:
+        name: Whose it is.
+        certificate: The certificate, alone: the broker knows the intermediate.
+        key: The private key, 0600.
+    """
+
+    name: str
+    certificate: Path
+    key: Path
+
+
+def new_passphrase() -> bytes:
+    """Return a random passphrase of 128 bits."""
+    return secrets.token_hex(16).encode()
+
+
+class FileLedger:
+    """The ledger of a workspace: one JSON line a certificate, appended and never changed.
+
+    A transaction is the workspace's lock around reading what others appended, checking, and one append that is
+    synced to disk. If we die in the middle of the append, the last line has no line feed; nothing in it was handed
+    out, and the next transaction cuts it off.
+
+    Args:
+        workspace: Where it lives.
+    """
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._path = workspace.path(LEDGER)
+        self._index = Index()
+        self._read_to = 0
+
+    def record(self, entries: Sequence[Entry], *, now: dt.datetime, renew: bool = False) -> None:
+        """Record entries, all or none; see `Index.check` for what is refused.
+
+        Raises:
+            WorkspaceCorruptError: A line of the ledger is damaged.
+            DiskFullError: No space is left; nothing was recorded.
+        """
+        lines = "".join(json.dumps(entry.to_json()) + "\n" for entry in entries).encode()
+        with self._workspace.transaction():
+            self._catch_up()
+            self._index.check(entries, now=now, renew=renew)
+            self._append(lines)
+            for entry in entries:
+                self._index.add(entry)
+
+    def entries(self) -> list[Entry]:
+        """Return everything that was issued, oldest first."""
+        with self._workspace.transaction():
+            self._catch_up()
+        return list(self._index.all)
+
+    def _catch_up(self) -> None:
+        size = self._path.stat().st_size if self._path.exists() else 0
+        if size < self._read_to:  # a checkpoint or a reset put another ledger here
+            self._index, self._read_to = Index(), 0
+        if size == self._read_to:
+            return
+        with self._path.open("rb") as file:
+            file.seek(self._read_to)
+            fresh = file.read()
+        whole, feed, _torn = fresh.rpartition(b"\n")
+        for number, line in enumerate(whole.split(b"\n") if feed else [], start=len(self._index.all) + 1):
+            self._index.add(self._parse(line, number))
+        self._read_to += len(whole) + len(feed)
+
+    def _parse(self, line: bytes, number: int) -> Entry:
+        try:
+            return Entry.from_json(json.loads(line))
+        except (ValueError, TypeError, KeyError) as error:
+            raise WorkspaceCorruptError(
+                f"{self._path}, line {number}, is not a ledger entry.",
+                advice="Go back to a checkpoint (labkit reset --to NAME); the line is as it was, for you to look at.",
+                path=self._path,
+            ) from error
+
+    def _append(self, lines: bytes) -> None:
+        with os_errors(self._path), self._open_for_append() as file:
+            file.truncate(self._read_to)  # a torn last line, if there is one
+            file.seek(self._read_to)
+            try:
+                file.write(lines)
+                file.flush()
+                os.fsync(file.fileno())
+            except BaseException:
+                file.truncate(self._read_to)
+                raise
+        self._read_to += len(lines)
+
+    def _open_for_append(self) -> FileIO:
+        handle = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
+        return FileIO(handle, "r+b")
+
+
+class Store:
+    """The lab's authority in a workspace.
+
+    Args:
+        workspace: The folder.
+        clock: What time it is.
+        names: What the authorities are called, when they are made.
+    """
+
+    def __init__(self, workspace: Workspace, *, clock: Clock = SYSTEM_CLOCK, names: Names | None = None) -> None:
+        self.workspace = workspace
+        self.ledger = FileLedger(workspace)
+        self._clock = clock
+        self._wanted = names or Names()
+
+    def __repr__(self) -> str:
+        return f"<Store in {self.workspace.root}>"
+
+    @property
+    def exists(self) -> bool:
+        """Whether the authority has been made; the last file of `create` decides."""
+        return self.workspace.path("server/broker.crt").exists()
+
+    @property
+    def trust_anchor(self) -> Path:
+        """The root's certificate: all that a client has to know."""
+        return self.workspace.path("root/ca.crt")
+
+    @property
+    def intermediate(self) -> Path:
+        """The intermediate's certificate."""
+        return self.workspace.path("intermediate/intermediate.crt")
+
+    @property
+    def trust_bundle(self) -> Path:
+        """Intermediate and root in one file: the broker's `cafile`, so that devices send their leaf alone."""
+        return self.workspace.path("intermediate/trust-bundle.crt")
+
+    @property
+    def server_chain(self) -> Path:
+        """The broker's certificate and the intermediate: what the broker presents."""
+        return self.workspace.path("server/broker-fullchain.crt")
+
+    @property
+    def names(self) -> Names:
+        """What the authorities are called, read off their certificates."""
+        intermediate = self._certificate("intermediate/intermediate.crt")
+        return Names(root=_cn(self._certificate("root/ca.crt")), intermediate=_cn(intermediate))
+
+    def create(
+        self,
+        *,
+        passphrase: bytes,
+        rsa: bool = False,
+        keep_passphrase: bool = False,
+        dns_names: Sequence[str] = DNS_NAMES,
+        ip_addresses: Sequence[str] = IP_ADDRESSES,
+    ) -> Authority:
+        """Make root, intermediate and the broker's certificate.
+
+        Args:
+            passphrase: Encrypts the root's key.
+            rsa: RSA-4096 and RSA-2048 as in the syllabus, instead of P-384 and P-256.
+            keep_passphrase: Write it beside the key (0600), for a lesson that must not stop to ask. It protects
+                nothing then, and the lesson says so.
+            dns_names: The broker's host names.
+            ip_addresses: The broker's addresses.
+
+        Returns:
+            The intermediate, which signs from now on.
+
+        Raises:
+            IssuanceRefusedError: An authority is there already (`rule` is `authority-exists`).
+            PassphraseError: The passphrase is empty.
+        """
+        self._refuse_second_authority()
+        if not passphrase:
+            raise PassphraseError(
+                "The root's key needs a passphrase.",
+                advice="Give one at the prompt, or with LABKIT_CA_PASSPHRASE.",
+                path=self.workspace.path("root/ca.key"),
+            )
+        root = Authority.new_root(
+            self._wanted.root, profile=choose(ROOT, rsa=rsa), ledger=self.ledger, clock=self._clock
+        )
+        middle = root.new_intermediate(self._wanted.intermediate, profile=choose(INTERMEDIATE, rsa=rsa))
+        server = middle.issue_server(dns_names, ip_addresses, profile=choose(SERVER, rsa=rsa))
+        self._save_authorities(root, middle, passphrase, keep=keep_passphrase)
+        self._save_server(server)
+        return middle
+
+    def _refuse_second_authority(self) -> None:
+        # A root without a broker's certificate is a `create` that was cut off: nothing below it was handed out.
+        if self.exists:
+            raise IssuanceRefusedError(
+                f"{self.workspace.root} has an authority already; a second one would orphan every device.",
+                advice="Use it (labkit ca show), or start over: labkit reset",
+                rule="authority-exists",
+            )
+
+    def _save_authorities(self, root: Authority, middle: Authority, passphrase: bytes, *, keep: bool) -> None:
+        write = self.workspace.write
+        write("root/ca.key", root.key.pem(passphrase), secret=True)
+        if keep:
+            write(PASSPHRASE, passphrase, secret=True)
+        write("root/ca.crt", _pem(root.certificate))
+        write("intermediate/intermediate.key", middle.key.pem(), secret=True)
+        write("intermediate/intermediate.crt", _pem(middle.certificate))
+        write("intermediate/trust-bundle.crt", _pem(middle.certificate) + _pem(root.certificate))
+
+    def _save_server(self, server: Issued) -> None:
+        self.workspace.write("server/broker.key", server.key_pem, secret=True)
+        self.workspace.write("server/broker-fullchain.crt", server.chain_pem)
+        self.workspace.write("server/broker.crt", server.certificate_pem)
+
+    def authority(self) -> Authority:
+        """Return the intermediate, rebuilt from its files.
+
+        Raises:
+            AuthorityMissingError: There is none yet.
+            WorkspaceCorruptError: A file is damaged.
+        """
+        return self._load("intermediate/intermediate", passphrase=None)
+
+    def root(self, passphrase: bytes) -> Authority:
+        """Return the root, rebuilt from its files.
+
+        Raises:
+            PassphraseError: The passphrase does not open the key.
+            AuthorityMissingError: There is none yet.
+            WorkspaceCorruptError: A file is damaged.
+        """
+        return self._load("root/ca", passphrase=passphrase)
+
+    def _load(self, stem: str, *, passphrase: bytes | None) -> Authority:
+        certificate = self._certificate(f"{stem}.crt")
+        path = self.workspace.path(f"{stem}.key")
+        key = Key.load(self._read(path), path=path, passphrase=passphrase)
+        try:
+            return Authority(certificate, key, ledger=self.ledger, clock=self._clock)
+        except IssuanceRefusedError as error:
+            raise _corrupt(path, f"it does not belong to {path.with_suffix('.crt').name}") from error
+
+    def issue_device(self, device_id: str, *, renew: bool = False) -> IdentityFiles:
+        """Issue a device's identity and store it; see `Authority.issue_device`."""
+        return self._save(self.authority().issue_device(device_id, renew=renew), "devices")
+
+    def issue_operator(self, name: str, *, renew: bool = False) -> IdentityFiles:
+        """Issue an operator's identity and store it; see `Authority.issue_operator`."""
+        return self._save(self.authority().issue_operator(name, renew=renew), "devices")
+
+    def issue_server(
+        self,
+        *,
+        dns_names: Sequence[str] = DNS_NAMES,
+        ip_addresses: Sequence[str] = IP_ADDRESSES,
+        renew: bool = False,
+    ) -> IdentityFiles:
+        """Issue the broker's identity and store it; see `Authority.issue_server`."""
+        self._save_server(self.authority().issue_server(dns_names, ip_addresses, renew=renew))
+        return self.server()
+
+    def issue_devices(
+        self,
+        device_ids: Iterable[str],
+        *,
+        renew: bool = False,
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> int:
+        """Issue many devices' identities and store them, two files a device.
+
+        Args:
+            device_ids: The ids.
+            renew: Issue although valid ones exist.
+            progress: Called with the number that is done.
+
+        Returns:
+            How many were issued.
+
+        Raises:
+            NameRefusedError, AlreadyIssuedError, DiskFullError: Those before it are issued and stored. After a
+                crash a device may be on record without files: renew it.
+        """
+        folder = make_folder(self.workspace.path("devices"), private=True)
+        done = 0
+        for issued in self.authority().issue_many(device_ids, renew=renew):
+            with os_errors(folder):
+                _write_pair(folder, issued)
+            done += 1
+            progress(done)
+        return done
+
+    def _save(self, issued: Issued, folder: str) -> IdentityFiles:
+        stem = f"{folder}/{issued.name}"
+        key = self.workspace.write(f"{stem}.key", issued.key_pem, secret=True)
+        return IdentityFiles(issued.name, self.workspace.write(f"{stem}.crt", issued.certificate_pem), key)
+
+    def save_intruder(self, label: str, issued: Issued) -> IdentityFiles:
+        """Store what an intruder made, under `intruders/`.
+
+        Args:
+            label: What to call it; plain letters, digits and `-`.
+            issued: The identity.
+        """
+        if not label.replace("-", "").isalnum():
+            text = f"a label is letters, digits and '-': {label!r}"
+            raise ValueError(text)
+        stem = f"intruders/{label}"
+        key = self.workspace.write(f"{stem}.key", issued.key_pem, secret=True)
+        return IdentityFiles(label, self.workspace.write(f"{stem}.crt", issued.certificate_pem), key)
+
+    def server(self) -> IdentityFiles:
+        """Return the broker's identity."""
+        return self._files("server", "broker")
+
+    def device(self, name: str) -> IdentityFiles:
+        """Return the identity of a device or an operator.
+
+        Raises:
+            NotIssuedError: It has none here.
+        """
+        return self._files("devices", name)
+
+    def _files(self, folder: str, name: str) -> IdentityFiles:
+        files = IdentityFiles(
+            name, self.workspace.path(folder, f"{name}.crt"), self.workspace.path(folder, f"{name}.key")
+        )
+        if not (files.certificate.is_file() and files.key.is_file()):
+            raise NotIssuedError(
+                f"{name} has no identity in {self.workspace.root}.",
+                advice=f"Issue one: labkit ca issue {name}",
+                name=name,
+            )
+        return files
+
+    def devices(self) -> list[str]:
+        """Return the names that have an identity here, sorted."""
+        folder = self.workspace.path("devices")
+        return sorted(path.stem for path in folder.glob("*.crt")) if folder.is_dir() else []
+
+    def certificate(self, name: str) -> x509.Certificate:
+        """Return the certificate of `root`, `intermediate`, `broker`, a device or an operator."""
+        places = {"root": "root/ca.crt", "intermediate": "intermediate/intermediate.crt", "broker": "server/broker.crt"}
+        if name not in places:
+            self.device(name)
+        return self._certificate(places.get(name, f"devices/{name}.crt"))
+
+    def tree(self, *, limit: int = 12) -> tuple[Branch, ...]:
+        """Return who vouches for whom, roots first.
+
+        Args:
+            limit: At most so many devices; a fleet does not fit a picture.
+        """
+        names = ["root", "intermediate", "broker", *self.devices()[:limit]]
+        return describe_tree([self.certificate(name) for name in names])
+
+    def _certificate(self, relative: str) -> x509.Certificate:
+        path = self.workspace.path(relative)
+        try:
+            return x509.load_pem_x509_certificate(self._read(path))
+        except ValueError as error:
+            raise _corrupt(path, "it holds no certificate in PEM") from error
+
+    def _read(self, path: Path) -> bytes:
+        try:
+            with os_errors(path):
+                return path.read_bytes()
+        except FileNotFoundError as error:
+            raise AuthorityMissingError(
+                f"There is no {path.name} in {path.parent}.",
+                advice="Make an authority first: labkit ca init",
+                path=path,
+            ) from error
+
+
+def _write_pair(folder: Path, issued: Issued) -> None:
+    for suffix, data, mode in ((".key", issued.key_pem, 0o600), (".crt", issued.certificate_pem, 0o644)):
+        path = folder / f"{issued.name}{suffix}"
+        try:
+            # A new file needs no rename: nobody reads it before its name is given out at the end of the batch.
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
+        except FileExistsError:
+            write_atomic(path, data, secret=mode == 0o600, durable=False)
+            continue
+        try:
+            os.write(handle, data)
+        finally:
+            os.close(handle)
+
+
+def _pem(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def _cn(certificate: x509.Certificate) -> str:
+    return str(certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)[0].value)
+
+
+def _corrupt(path: Path, why: str) -> WorkspaceCorruptError:
+    return WorkspaceCorruptError(
+        f"{path} is damaged: {why}.",
+        advice="Go back to a checkpoint (labkit reset --to NAME), or start afresh (labkit reset).",
+        path=path,
+    )
+

@@ -1,0 +1,223 @@
+"""A broker that lets in who can prove who they are, and everybody who should and should not try it."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+from labkit import broker as brokers
+from labkit.broker import DEVICE_ACL, Broker
+from labkit.errors import AlreadyIssuedError, NotIssuedError
+from labkit.mqtt import Endpoint, Identity, Session, delivered, open_session, probe
+from labkit.pki import flawed
+from labkit.pki import openssl as openssl_tool
+from labkit.pki.names import OPERATORS
+from labkit.scenarios.diagnosis import diagnose
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from labkit.broker import Acl
+    from labkit.outcome import Outcome
+    from labkit.pki import IdentityFiles, Store
+    from labkit.pki.openssl import Verdict
+
+OBSERVER = "admin"
+"""The operator who may read everything, and whose eyes decide whether a message was delivered."""
+
+FENCE = "devices/observer/commands/fence"
+"""A topic that the observer may write and read."""
+
+VICTIM = "sensor-001"
+"""The device that intruders pretend to be."""
+
+INTRUDERS = ("expired", "not-yet-valid", "rogue", "self-signed", "server")
+"""Intruders with a certificate that `Site.intruders` knows how to make."""
+
+
+class Site:
+    """A running broker and those who deal with it. Get one from `mutual_tls`.
+
+    Args:
+        store: The authority.
+        broker: The running broker.
+    """
+
+    def __init__(self, store: Store, broker: Broker) -> None:
+        self.store = store
+        self.broker = broker
+        self._sessions = ExitStack()
+        self._observer: Session | None = None
+
+    def __repr__(self) -> str:
+        return f"<Site with {self.broker!r}>"
+
+    @property
+    def host(self) -> str:
+        """Where the broker listens."""
+        return self.broker.host
+
+    @property
+    def port(self) -> int:
+        """On which port."""
+        return self.broker.port
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where to connect."""
+        return Endpoint(self.broker.host, self.broker.port)
+
+    @property
+    def trust(self) -> Path:
+        """The root's certificate: whom clients believe."""
+        return self.store.trust_anchor
+
+    def identity(self, name: str) -> IdentityFiles:
+        """Return the identity of a device or an operator; it is issued where there is none."""
+        try:
+            return self.store.device(name)
+        except NotIssuedError:
+            issue = self.store.issue_operator if name in OPERATORS else self.store.issue_device
+            try:
+                return issue(name)
+            except AlreadyIssuedError:
+                # On record without files: a crash came in between. The record stays, the device gets a new one.
+                return issue(name, renew=True)
+
+    def intruders(self, *labels: str) -> dict[str, IdentityFiles]:
+        """Make intruders who pretend to be our device, each with one thing wrong.
+
+        Args:
+            *labels: Which; all of `INTRUDERS` without any.
+
+        Returns:
+            Their identities by label, in the order asked for.
+        """
+        authority = self.store.authority()
+        makers = {
+            "expired": partial(flawed.expired, authority),
+            "not-yet-valid": partial(flawed.not_yet_valid, authority),
+            "rogue": partial(flawed.rogue, authority),
+            "self-signed": flawed.self_signed,
+        }
+        return {
+            label: self.store.server() if label == "server" else self.store.save_intruder(label, makers[label](VICTIM))
+            for label in labels or INTRUDERS
+        }
+
+    def attempt(
+        self, identity: IdentityFiles | None, *, tls: str | None = None, publish: str | None = None
+    ) -> Outcome:
+        """Try one connection and collect what all three witnesses say of it.
+
+        Args:
+            identity: Who tries it; None shows no certificate.
+            tls: `1.2` or `1.3` for exactly that version.
+            publish: A topic to publish to.
+
+        Returns:
+            The outcome, with the broker's log lines and the verdict of `openssl verify` in its detail.
+
+        Raises:
+            BrokerGoneError: The broker has died, so that every refusal would be one for the wrong reason.
+            IdentityRefusedError: The files can't be used.
+        """
+        self.broker.check()
+        mark = self.broker.log.mark()
+        who = Identity(identity.certificate, identity.key) if identity else None
+        outcome = probe(self.endpoint, trust=self.trust, identity=who, tls=tls, publish=publish)
+        lines = self.broker.log.story_of(outcome.detail.get("local_port", 0), since=mark)
+        verdict = self.verify(identity) if identity else None
+        return diagnose(outcome, broker_lines=lines, verdict=verdict)
+
+    def verify(self, identity: IdentityFiles) -> Verdict:
+        """Ask `openssl verify` about a client's certificate, with the broker's view of whom to trust."""
+        return openssl_tool.verify(
+            identity.certificate, trust=self.trust, untrusted=self.store.intermediate, purpose="sslclient"
+        )
+
+    def publish(self, name: str, topic: str, payload: str) -> Outcome:
+        """Publish as a device, and judge by what the observer receives.
+
+        Args:
+            name: The device; it gets an identity where it has none.
+            topic: Where to.
+            payload: What.
+
+        Returns:
+            An outcome at stage `authorised`, with the broker's log lines in its detail.
+
+        Raises:
+            NotConnectedError: The device or the observer can't open a session; it carries the outcome.
+        """
+        self.broker.check()
+        observer = self._observed()
+        mark = self.broker.log.mark()
+        with self.session(name) as publisher:
+            outcome = delivered(publisher, observer, topic, payload, fence=FENCE)
+        lines = [event.text for event in self.broker.log.since(mark) if name in event.text]
+        return diagnose(outcome, broker_lines=lines)
+
+    @contextmanager
+    def session(self, name: str) -> Iterator[Session]:
+        """Open a session as a device or an operator, for the length of the block.
+
+        Raises:
+            NotConnectedError: It was refused; the error carries the outcome.
+        """
+        files = self.identity(name)
+        who = Identity(files.certificate, files.key)
+        with open_session(self.endpoint, trust=self.trust, identity=who) as session:
+            yield session
+
+    def _observed(self) -> Session:
+        if self._observer is None:
+            self._observer = self._sessions.enter_context(self.session(OBSERVER))
+            self._observer.subscribe("#")
+        return self._observer
+
+    def close(self) -> None:
+        """End the observer's session."""
+        self._sessions.close()
+        self._observer = None
+
+
+@contextmanager
+def mutual_tls(
+    store: Store,
+    *,
+    acl: Acl = DEVICE_ACL,
+    require_certificate: bool = True,
+    port: int | None = None,
+    folder: str = "broker",
+) -> Iterator[Site]:
+    """Stage a broker with mutual TLS for the length of the block.
+
+    Args:
+        store: The authority, which must have been made.
+        acl: Who may read and write what.
+        require_certificate: False shows what goes wrong then.
+        port: The port; a free one without it.
+        folder: The broker's folder in the workspace, for a second broker beside the first.
+
+    Raises:
+        ToolMissingError: There is no Mosquitto.
+        BrokerStartError, PortTakenError, BrokerRunningError: See `Broker.start`.
+    """
+    home = store.workspace.path(folder)
+    config = partial(
+        brokers.mutual_tls,
+        cafile=store.trust_bundle,
+        certfile=store.server_chain,
+        keyfile=store.server().key,
+        acl_file=home / "acl.conf",
+        require_certificate=require_certificate,
+    )
+    with Broker(home, lambda chosen: config(port=chosen), acl=acl, port=port) as broker:
+        site = Site(store, broker)
+        try:
+            yield site
+        finally:
+            site.close()

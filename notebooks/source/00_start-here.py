@@ -1,0 +1,348 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Start here: turn five intruders away
+#
+# **What you'll do.** You make a certificate authority, start a real broker, let one device publish a temperature through it, and turn five intruders away, each for a reason that you can prove.
+#
+# **What you'll learn**
+#
+# - make a chain of certificates and read who vouches for whom
+# - run Mosquitto so that a certificate is the only way in
+# - tell *where* a connection was refused and *why*, from both sides of the wire
+# - recognise a refusal that proves nothing
+#
+# **What you'll need.** About 20 minutes for the core path (an estimate). Python and OpenSSL; Mosquitto is fetched if it is missing. No board, no account, no Docker, no earlier lesson. You touch OWASP IoT items I1 (weak credentials), I2 (insecure services) and I7 (insecure transfer).
+
+# %% [markdown]
+# ## Before you start
+#
+# ### Rules of engagement
+#
+# You will attack something today. Everything that you attack is yours: it runs on this computer, listens on 127.0.0.1, and was made by you for this purpose. **Use what you learn only on systems that you own or that you were asked, in writing, to test.** Trying an intruder's connection on somebody else's broker is an offence in most countries, also when it fails.
+
+# %% [markdown]
+# ### Where this runs
+#
+# | you are on | in this lesson | later in the course |
+# | --- | --- | --- |
+# | Linux | everything is real | network zones are real; the ESP32 is a model until you plug one in |
+# | Windows with WSL 2 | as on Linux | as on Linux |
+# | macOS | everything is real | network zones are a simulation, and say so |
+# | Windows without WSL | real, with Mosquitto's own installer | network zones are a simulation, and say so |
+# | Binder, JupyterHub | real, on somebody else's machine | as on Linux, without boards |
+
+# %% [markdown]
+# ### Open the lab
+#
+# These two lines open this lesson's lab. The table shows what it found: tools and their versions, files, and what is running. When something gets into a muddle later, **lab.status()** shows it again and **lab.reset()** brings you back to this point.
+
+# %%
+from labkit.course import open_lab
+lab = open_lab("start-here")
+
+# %% [markdown]
+# ### Are you ready?
+#
+# Ten questions on what the course takes for granted. Five wrong answers are no reason to stop: each one tells you what to read first.
+
+# %%
+lab.quiz("ready")
+
+# %% [markdown]
+# ## Make an authority
+#
+# A device and a broker that have never met need a third party whom both believe. That is a certificate **authority**. Ours has two storeys: a **root** that signs almost nothing, and an **intermediate** that does the daily work.
+
+# %%
+from labkit.pki import Store, new_passphrase
+
+store = Store(lab.workspace)
+store.create(passphrase=new_passphrase())
+
+# %% [markdown]
+# The root's private key is on disk too, encrypted with a passphrase that you did not see; it signed the intermediate and is not needed again today. Now the intermediate signs an **identity** for one device: a key, and a certificate that says whose key it is.
+
+# %%
+store.issue_device("sensor-001")
+store.issue_operator("admin")
+
+# %% [markdown]
+# `admin` is a person, not a device: the **observer** who may read everything, and whose eyes we trust later. Here is everybody, and who vouches for whom.
+
+# %%
+from labkit.display import chain_tree
+
+chain_tree(store.chain())
+
+# %% [markdown]
+# Read it from the leaves: the broker's certificate is good for *servers*, the device's for *clients*, both are signed by the intermediate, and the intermediate by the root. The **root** is the only one that anybody has to believe in advance. It is called the trust anchor.
+
+# %% [markdown]
+# ## Start the broker
+#
+# Mosquitto is the most used MQTT broker. **mutual_tls** writes a configuration for it and starts it on a free port of this computer. It stops when you close the lesson, restart the kernel, or close the lid for good.
+
+# %%
+from labkit.scenarios import mutual_tls
+
+site = lab.enter(mutual_tls(store))
+print(site.broker.configuration)
+
+# %% [markdown]
+# Three lines carry this lesson. **cafile** names whom the broker believes. **require_certificate** makes it ask every client for a certificate, and hang up on those without. **use_identity_as_username** takes the user name from the certificate, so nobody can simply claim a name.
+
+# %% [markdown]
+# ## Let the device in
+#
+# First the attempt that must succeed. Without it, every refusal that follows would prove nothing: a broker that is switched off refuses intruders perfectly. This is called a **positive control**.
+
+# %%
+welcome = site.publish("sensor-001", "devices/sensor-001/telemetry/temperature", "21.5")
+lab.claim("device-delivers", welcome)
+
+# %% [markdown]
+# The row was accepted at stage **authorised**, and not because `sensor-001` says so: the observer received the message. The broker's log line shows the user name `sensor-001`, which it read from the certificate.
+
+# %% [markdown]
+# ## Intruder one: nobody
+#
+# The first intruder has found the port and has no certificate at all. It does trust our root, so *it* will be content with the broker. At which stage will it be stopped?
+
+# %%
+lab.predict("nobody")
+
+# %% [markdown]
+# Before labkit shows you, try it by hand. A connection has layers, and each can refuse: **tcp** (is anybody there?), **tls** (do we believe each other?), **mqtt** (may you open a session?), **authorised** (may you do that?). You will knock at the second.
+
+# %% [markdown]
+# ### Exercise 1: knock by hand
+#
+# *Fill in.* Complete **knock**: open a TCP connection to `site.host` and `site.port`, wrap it with `context.wrap_socket(…, server_hostname="localhost")`, and try to read one byte. Return `"silence"` if nothing comes within the time limit, else the `reason` of the `ssl.SSLError`.
+#
+# Example: `knock(tls_context(site.identity("sensor-001")))` gives `"silence"`: an MQTT broker says nothing until it is spoken to.
+
+# %%
+import socket
+import ssl
+
+
+def tls_context(identity=None):
+    context = ssl.create_default_context(cafile=site.trust)
+    if identity:
+        context.load_cert_chain(identity.certificate, identity.key)
+    return context
+
+
+# %% exercise="start-here.1" kind="fill-in"
+def knock(context, seconds=1.0):
+    """Return what a peer says that nobody has spoken to yet."""
+    # BEGIN SOLUTION
+    try:
+        with (
+            socket.create_connection((site.host, site.port), timeout=seconds) as tcp,
+            context.wrap_socket(tcp, server_hostname="localhost") as tls,
+        ):
+            tls.recv(1)
+    except TimeoutError:
+        return "silence"
+    except ssl.SSLError as error:
+        return error.reason
+    return "closed"
+    # END SOLUTION
+
+
+# %% [markdown]
+# Now knock three times: as the device, as nobody, and as nobody who insists on TLS 1.2. The third is the hostile one: an old protocol version is a favourite way round a rule.
+
+# %%
+old_fashioned = tls_context()
+old_fashioned.maximum_version = ssl.TLSVersion.TLSv1_2
+heard = {
+    "sensor-001": knock(tls_context(site.identity("sensor-001"))),
+    "nobody": knock(tls_context()),
+    "nobody, TLS 1.2": knock(old_fashioned),
+}
+heard
+
+# %% [markdown]
+# Write down what you heard. The check reads this file and knocks for itself, so it is your **knock** that is judged, not a name in this notebook.
+
+# %%
+lab.workspace.write_json("answers/start-here/knock.json", heard);
+
+# %%
+lab.check("start-here.1")
+
+# %% [markdown]
+# You read the intruder's side. labkit's **attempt** is the tested twin of your **knock**: it goes on to MQTT where it is let in, and puts the broker's own log lines beside what the client saw.
+
+# %%
+lab.claim("nobody-refused", site.attempt(None))
+
+# %% [markdown]
+# Two witnesses, one story. The client read an alert; the broker wrote `peer did not return a certificate`. The connection got as far as **tls** and no further: not one byte of MQTT was exchanged.
+
+# %% [markdown]
+# ## Intruder two: the impostor
+#
+# The second intruder is cleverer. Names in certificates are only text, so it makes an authority *of its own* with exactly the same names as ours, and lets it sign a certificate for `sensor-001`. Every field that a person would look at is right.
+
+# %%
+lab.predict("impostor")
+
+# %% [markdown]
+# ### Exercise 2: become the impostor
+#
+# *Break it.* Make an authority that has the same name as ours and another key, let it issue `sensor-001`, and store the two files. `Authority.new_root(name)` makes a root, `.new_intermediate(name)` an intermediate below it, `.issue_device(id)` a leaf.
+#
+# Example: afterwards `store.names` and the names in your forged chain are the same, and their keys are not.
+
+# %% exercise="start-here.2" kind="break-it"
+from labkit.pki import Authority
+
+
+def forge():
+    """Return what a rogue authority with our names issues for sensor-001."""
+    # BEGIN SOLUTION
+    rogue_root = Authority.new_root(store.names.root)
+    rogue = rogue_root.new_intermediate(store.names.intermediate)
+    return rogue.issue_device("sensor-001")
+    # END SOLUTION
+
+
+# %%
+forged = forge()
+impostor = store.save_intruder("impostor", forged)
+lab.check("start-here.2")
+
+# %% [markdown]
+# Same names, to the letter. Let us see whether the broker is impressed.
+
+# %%
+lab.claim("impostor-refused", site.attempt(impostor))
+
+# %% [markdown]
+# It is not. A certificate is believed because of a *signature* that the trust anchor's public key can check, and never because of the names in it. The third witness, `openssl verify`, looked at the impostor's file on its own and found no issuer that we trust.
+
+# %% [markdown]
+# ## The other three
+#
+# Three more intruders. **Expired**: a device of ours whose certificate ran out yesterday. **Server**: somebody who stole the broker's own certificate, signed by our own authority, and uses it as a client. **Self-signed**: somebody who vouches for himself. Predict all three, then let them in, or not.
+
+# %%
+lab.predict("expired")
+lab.predict("server")
+lab.predict("self-signed")
+
+# %%
+for name, intruder in site.intruders("expired", "server", "self-signed").items():
+    lab.claim(f"{name}-refused", site.attempt(intruder))
+
+# %% [markdown]
+# Look at two rows again. The stolen server certificate has a perfect signature from our own authority and was refused all the same, because it is for *servers*: its **purpose** is wrong. And *self-signed* got the same alert as the impostor: **on the wire the two can't be told apart.** Only `openssl verify`, which has the file in its hands, knows the difference.
+
+# %% [markdown]
+# Is the door still open for those who belong here? Always ask once more at the end: the broker that refused five intruders must be the broker that lets the device in.
+
+# %%
+lab.claim("device-still-in", site.publish("sensor-001", "devices/sensor-001/telemetry/temperature", "21.7"))
+
+# %% [markdown]
+# ## Break it: a refusal that proves nothing
+#
+# One thing wrong, everything else the same: a second broker with `require_certificate false`. It does not ask for certificates any more. Somebody tests it with the first intruder, sees *refused*, and ticks the box. Which layer refused, and how do you know?
+
+# %%
+careless = lab.enter(mutual_tls(store, folder="careless", require_certificate=False))
+lab.claim("vacuous-nobody", careless.attempt(None))
+
+# %% [markdown]
+# Refused, but at stage **mqtt**, not **tls**: the handshake went through without a certificate. The broker then found no user name and hung up. Now the positive control, the one that the tester forgot.
+
+# %%
+lab.claim("vacuous-device", careless.attempt(careless.identity("sensor-001")))
+
+# %% [markdown]
+# Our own device is refused too, for the same reason. This broker refuses *everybody*, and a test that only looks for "refused" would call it secure. From here on, every refusal in this course comes with its **reason** and with a **positive control**.
+
+# %% [markdown]
+# ## Go deeper: the client that believes it is connected
+#
+# *Ungraded; skipping it breaks nothing later.* Under TLS 1.2 the refusal comes *during* the handshake. Under TLS 1.3 the client has finished its handshake before the broker has even looked at its certificate. Many programs report "connected" at this point, and are wrong.
+
+# %% tags=["go-deeper"]
+for version in ("1.2", "1.3"):
+    context = tls_context()
+    context.maximum_version = context.minimum_version = ssl.TLSVersion[f"TLSv{version.replace('.', '_')}"]
+    with socket.create_connection((site.host, site.port), timeout=2) as tcp:
+        try:
+            context.wrap_socket(tcp, server_hostname="localhost").close()
+            print(f"TLS {version}: the handshake came to an end, without any certificate of ours")
+        except ssl.SSLError as error:
+            print(f"TLS {version}: refused during the handshake, {error.reason}")
+
+# %% [markdown]
+# That is why **knock** reads before it judges, and why labkit says *accepted* only after the broker's **CONNACK**. The TLS lesson opens the handshake and shows both flights.
+
+# %% [markdown]
+# ## Go deeper: openssl in its own words
+#
+# *Ungraded.* The third witness is a command that you can type yourself. `-untrusted` hands over the intermediate, `-x509_strict` insists on RFC 5280, `-purpose` asks for client use.
+
+# %% tags=["go-deeper"]
+for name in ("impostor", "expired", "server", "self-signed"):
+    print(site.openssl_verify(name), end="\n\n")
+
+# %% [markdown]
+# ## What you proved
+#
+# - You made a chain of certificates and read who vouches for whom: root, intermediate, leaf.
+# - You ran Mosquitto so that a certificate is the only way in: the device delivered, and the observer saw it.
+# - You told *where* and *why* five intruders were refused, from the alert, the broker's log and `openssl verify`.
+# - You recognised a refusal that proves nothing, because its positive control failed too.
+
+# %%
+lab.summary()
+
+# %% [markdown]
+# ## In practice
+#
+# - The root's passphrase lies beside its key in this workspace, so that the lesson runs without asking. A real root is made offline, in company, and kept in a safe or a hardware module: the certificate authority lesson does that.
+# - An expired certificate is refused at a *full* handshake. A resumed session may let it in; our broker has tickets switched off. The revocation lesson shows the hole.
+# - A stolen device certificate still works until somebody revokes it. Nothing that you saw today changes that.
+# - `sensor-001` could not have published as `sensor-002`: rules by identity are in force already, and the mutual TLS lesson takes them apart.
+
+# %% [markdown]
+# ## Questions
+#
+# Eight questions, no code. A wrong answer tells you why it is wrong.
+
+# %%
+lab.quiz("questions")
+
+# %% [markdown]
+# ## Further reading
+#
+# - [RFC 8446, section 6](https://www.rfc-editor.org/rfc/rfc8446#section-6): the alerts of TLS 1.3, each with its meaning, in two pages.
+# - [RFC 5280, section 4.2.1.12](https://www.rfc-editor.org/rfc/rfc5280#section-4.2.1.12): what *extended key usage* promises and to whom.
+# - [mosquitto.conf](https://mosquitto.org/man/mosquitto-conf-5.html): every option of the broker, from its authors.
+# - [OWASP Internet of Things](https://owasp.org/www-project-internet-of-things/): the ten risks that the course maps its lessons to.
+
+# %% [markdown]
+# ## Tidy up
+#
+# This stops the brokers. If you forget it, they stop when the kernel does.
+
+# %%
+lab.close()

@@ -1,0 +1,158 @@
+"""The house keeps its floors: imports go down, pure files stay pure, public names are sorted."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import labkit
+
+PACKAGE = Path(labkit.__file__).parent
+
+LAYERS: dict[str, int] = {
+    "errors": 0,
+    "outcome": 0,
+    "clock": 0,
+    "workspace": 0,
+    "processes": 0,
+    "ports": 0,
+    "pki": 1,
+    "broker": 2,
+    "mqtt": 2,
+    "scenarios": 5,
+    "display": 5,
+    "course": 6,
+    "cli": 7,
+}
+"""Every part of labkit and its floor. A new part is added here, in the same change."""
+
+PURE = (
+    "errors.py",
+    "outcome.py",
+    "pki/names.py",
+    "pki/keys.py",
+    "pki/profiles.py",
+    "pki/csr.py",
+    "pki/authority.py",
+    "pki/ledger.py",
+    "pki/describe.py",
+    "pki/flawed.py",
+    "broker/config.py",
+    "broker/acl.py",
+    "broker/log.py",
+    "mqtt/topics.py",
+    "mqtt/packets.py",
+    "scenarios/diagnosis.py",
+    "course/lesson.py",
+)
+"""Files that turn values into values: no socket, process, file, clock or framework of their own."""
+
+IMPURE = {
+    "asyncio", "fcntl", "filelock", "http", "io", "multiprocessing", "os", "paho", "select", "selectors",
+    "shutil", "signal", "socket", "sqlite3", "ssl", "subprocess", "tempfile", "threading", "time", "urllib",
+    "labkit.processes", "labkit.ports", "labkit.workspace",
+}  # fmt: skip
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def part_of(module: str) -> str:
+    """Return which part of labkit a dotted module name belongs to."""
+    return module.split(".")[1] if "." in module else ""
+
+
+def imports_of(path: Path) -> set[str]:
+    """Return the modules that a file imports when it runs, type checking aside."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    hidden = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        for inner in ast.walk(node)
+    }
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if id(node) in hidden:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+            if node.module == "labkit":
+                found |= {f"labkit.{alias.name}" for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_go_down(path: Path) -> None:
+    """A file imports from floors below its own, or from its own part, and never sideways."""
+    own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    if own.startswith("__"):
+        return
+    floor = LAYERS[own]
+    for module in imports_of(path):
+        other = part_of(module) if module.startswith("labkit") else ""
+        if other in {"", own, "__version__"}:
+            continue
+        allowed = LAYERS[other] < floor or (floor == 0 and LAYERS[other] == 0)
+        assert allowed, f"{own} (floor {floor}) imports {other} (floor {LAYERS[other]})"
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_pure_files_import_nothing_impure(name: str) -> None:
+    """The pure core has no socket, process, file or clock of its own."""
+    path = PACKAGE / name
+    touched = {module for module in imports_of(path) for bad in IMPURE if (module + ".").startswith(bad + ".")}
+    assert set() == touched
+    calls = {ast.unparse(node.func) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)}
+    assert not calls & {"open", "datetime.now", "dt.datetime.now", "datetime.datetime.now", "Path.open"}
+
+
+def test_only_the_clock_asks_for_the_time() -> None:
+    """No file but clock.py asks the machine what time it is."""
+    askers = {
+        str(path.relative_to(PACKAGE))
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute) and node.attr in {"now", "utcnow", "today"}
+        if ast.unparse(node.value) in {"datetime", "dt.datetime", "datetime.datetime", "date", "dt.date"}
+    }
+    assert {"clock.py"} == askers
+
+
+@pytest.mark.parametrize("name", sorted(m.name for m in pkgutil.iter_modules([str(PACKAGE)]) if m.ispkg))
+def test_packages_list_their_names_sorted(name: str) -> None:
+    """Each package says what is public, in order, and has all of it."""
+    package = importlib.import_module(f"labkit.{name}")
+    public = getattr(package, "__all__", None)
+    assert public is not None, f"labkit.{name} has no __all__"
+    assert sorted(public) == list(public)
+    assert [] == [word for word in public if not hasattr(package, word)]
+
+
+def test_importing_labkit_is_cheap() -> None:
+    """Importing the command line loads no plotting, notebook, TLS or crypto machinery."""
+    heavy = ("matplotlib", "IPython", "nbclient", "cryptography", "paho", "jupytext", "nbconvert", "ipywidgets")
+    program = "import sys, labkit.cli; print(*sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert set() == set(heavy) & set(ended.stdout.split())
+
+
+def test_no_lesson_is_named_outside_the_course() -> None:
+    """Mechanisms do not know which lesson uses them."""
+    from labkit.course.lessons import slugs  # noqa: PLC0415 - needs the course only here
+
+    named = {
+        (str(path.relative_to(PACKAGE)), slug)
+        for path in FILES
+        if path.relative_to(PACKAGE).parts[0] not in {"course", "cli"}
+        for slug in slugs()
+        if f'"{slug}"' in path.read_text(encoding="utf-8")
+    }
+    assert set() == named

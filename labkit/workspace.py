@@ -46,8 +46,8 @@ CONTENT = (
 )
 """What a lab makes: the entries that checkpoints copy and that reset removes. Anything else is the user's."""
 
-RUNTIME = ("broker/state.json", "broker/control.sock", "broker/token")
-"""Facts about running processes; a copy of them would be a lie, so checkpoints leave them out."""
+RUNTIME = frozenset({"state.json", "control.sock", ".lock"})
+"""Files about running processes; a copy of them would be a lie, so checkpoints leave them out."""
 
 _MARKER = "workspace.json"
 _LOCKS = ".locks"
@@ -361,14 +361,9 @@ def write_atomic(path: Path, data: bytes | str, *, secret: bool = False, durable
 def _copy_content(source: Path, target: Path) -> None:
     for entry in CONTENT:
         if (source / entry).is_dir():
-            shutil.copytree(source / entry, target / entry, ignore=_ignore_runtime)
+            shutil.copytree(source / entry, target / entry, ignore=lambda _, names: RUNTIME & set(names))
         elif (source / entry).is_file():
             shutil.copy2(source / entry, target / entry)
-
-
-def _ignore_runtime(folder: str, names: list[str]) -> set[str]:
-    parent = Path(folder).name
-    return {name for name in names if f"{parent}/{name}" in RUNTIME}
 
 
 def _remove(path: Path) -> None:

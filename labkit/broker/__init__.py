@@ -2,7 +2,7 @@
 
 from labkit.broker.acl import DEVICE_ACL, Acl, Rule, decide
 from labkit.broker.config import BrokerConfig, Listener, mutual_tls
-from labkit.broker.control import RunningBroker, attach
+from labkit.broker.control import RunningBroker, attach, stop_all
 from labkit.broker.launch import Broker
 from labkit.broker.log import Event, parse_line
 from labkit.broker.log_file import LogFile
@@ -24,4 +24,5 @@ __all__ = [
     "find_mosquitto",
     "mutual_tls",
     "parse_line",
+    "stop_all",
 ]

@@ -172,6 +172,23 @@ def attach(folder: Path) -> RunningBroker:
     return RunningBroker(folder, state)
 
 
+def stop_all(folder: Path) -> int:
+    """Stop every broker that runs in a folder or below it, and return how many there were.
+
+    Raises:
+        BrokerGoneError: One does not stop.
+    """
+    stopped = 0
+    for state_file in sorted(folder.rglob(STATE)):
+        try:
+            running = attach(state_file.parent)
+        except (BrokerNotRunningError, WorkspaceCorruptError):
+            continue
+        running.stop()
+        stopped += 1
+    return stopped
+
+
 def gone(log: LogFile, what: str) -> BrokerGoneError:
     """Return the error of a broker that is not there any more, with the end of its log."""
     tail = log.tail()

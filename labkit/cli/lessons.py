@@ -1,3 +1,150 @@
 """`labkit run`, `labkit lab`, `labkit notebooks`."""
 
 from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from labkit.cli.console import emit_json, json_option
+from labkit.errors import NotebookError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from labkit.course.runner import Report
+
+
+def course_folder() -> Path:
+    """Return the course's folder: `LABKIT_COURSE`, or the nearest one around us that holds the notebooks.
+
+    Raises:
+        NotebookError: There is none.
+    """
+    here = Path.cwd()
+    chosen = os.environ.get("LABKIT_COURSE")
+    for folder in [Path(chosen)] if chosen else [here, *here.parents]:
+        if (folder / "notebooks" / "source").is_dir():
+            return folder
+    raise NotebookError(
+        "The course's notebooks are not here.",
+        advice="Go to the course's folder (the one with lab.py), or set LABKIT_COURSE to it.",
+        path=here,
+    )
+
+
+@click.command()
+@click.argument("slugs", nargs=-1)
+@click.option("--out", type=click.Path(path_type=Path), help="Where to write; build/run in the course without it.")
+@json_option
+def run(slugs: tuple[str, ...], out: Path | None, as_json: bool) -> int:  # noqa: FBT001 - click passes by position
+    """Execute every lesson (or only SLUGS) without a person, and write a report.
+
+    Executed notebooks, index.html and report.json go to build/run/. Your own workspace is not touched.
+
+    Exit status: 0 if every claim held, 1 if one did not, 3 if a lesson was skipped, 130 after Ctrl-C.
+    """
+    from labkit.course.lessons import find
+    from labkit.course.runner import run_lessons
+
+    for slug in slugs:
+        find(slug)
+    course = course_folder()
+    target = (out or course / "build" / "run").absolute()
+    with _progress() as on_event:
+        report = run_lessons(course / "notebooks" / "source", target, slugs=slugs, on_event=on_event)
+    if as_json:
+        emit_json(report.to_json())
+    else:
+        _sum_up(report, target)
+    return report.exit_status
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int, str], None]]:
+    if not sys.stderr.isatty():
+        started = time.monotonic()
+
+        def plain(slug: str, cell: int, total: int, what: str) -> None:
+            if total:
+                click.echo(f"{time.monotonic() - started:6.1f} s  {slug}: {what}", err=True)
+
+        yield plain
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("preparing")
+
+        def live(slug: str, cell: int, total: int, what: str) -> None:
+            where = f"cell {cell}" if not total else what
+            bar.update(task, description=f"[bold]{slug}[/]  {where}  [dim]{'' if total else what[:60]}[/]")
+
+        yield live
+
+
+def _sum_up(report: Report, target: Path) -> None:
+    for lesson in report.lessons:
+        colour = "green" if lesson.status == "passed" else "red"
+        held = sum(claim.held for claim in lesson.claims)
+        click.secho(
+            f"{lesson.slug}: {lesson.status}, {held} of {len(lesson.claims)} claims held, {lesson.seconds:.1f} s", fg=colour
+        )
+        for claim in lesson.claims:
+            click.echo(f"  {'held' if claim.held else 'DID NOT HOLD':<13}{claim.text}")
+            if not claim.held:
+                click.echo(f"               {claim.evidence}")
+        if lesson.problem:
+            click.secho(f"  {lesson.problem}", fg="red")
+    click.echo(f"Read it: {target / 'index.html'}")
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.argument("words", nargs=-1, type=click.UNPROCESSED)
+def lab(words: tuple[str, ...]) -> int:
+    """Open JupyterLab on the course. WORDS go to JupyterLab, for example --no-browser."""
+    course = course_folder()
+    root = ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+    argv = [
+        sys.executable, "-m", "jupyterlab", *root, "--ServerApp.ip=127.0.0.1", "--LabApp.news_url=None",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        f"--ServerApp.root_dir={course / 'notebooks'}", "--LabApp.default_url=/lab/tree/00_start-here.ipynb", *words,
+    ]  # fmt: skip
+    if os.name == "posix":
+        sys.stdout.flush()
+        os.execv(argv[0], argv)  # noqa: S606 - JupyterLab takes our place, signals and all
+    return subprocess.run(argv, check=False).returncode
+
+
+@click.group()
+def notebooks() -> None:
+    """Make the student copies from notebooks/source, or check that none has drifted."""
+
+
+@notebooks.command()
+def build() -> None:
+    """Write the student copies: no solutions, no outputs."""
+    from labkit.course import notebooks as line
+
+    folder = course_folder() / "notebooks"
+    changed = line.build(folder / "source", folder)
+    for path in changed:
+        click.echo(f"wrote {path.name}")
+    click.echo(f"{len(changed)} changed." if changed else "Nothing has changed.")
+
+
+@notebooks.command()
+def check() -> None:
+    """Compare the committed copies with their sources; exit status 1 where one has drifted."""
+    from labkit.course import notebooks as line
+
+    folder = course_folder() / "notebooks"
+    click.echo(f"{line.check(folder / 'source', folder)} notebooks are what their sources say.")

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import serialization
 
 from labkit.clock import SYSTEM_CLOCK, Clock
 from labkit.errors import (
+    AlreadyIssuedError,
     AuthorityMissingError,
     IssuanceRefusedError,
     NotIssuedError,
@@ -24,6 +25,7 @@ from labkit.pki.authority import Authority, Issued
 from labkit.pki.describe import Branch, describe_tree
 from labkit.pki.keys import Key
 from labkit.pki.ledger import Entry, Index
+from labkit.pki.names import OPERATORS
 from labkit.pki.profiles import INTERMEDIATE, ROOT, SERVER, choose
 from labkit.workspace import make_folder, os_errors, write_atomic
 
@@ -61,6 +63,10 @@ class IdentityFiles:
     name: str
     certificate: Path
     key: Path
+
+    def __repr__(self) -> str:
+        folder = self.certificate.parent.name
+        return f"<{self.name}: {folder}/{self.certificate.name}, {folder}/{self.key.name}>"
 
 
 def new_passphrase() -> bytes:
@@ -238,6 +244,40 @@ class Store:
         self._save_authorities(root, middle, passphrase, keep=keep_passphrase)
         self._save_server(server)
         return middle
+
+    def ensure_authority(self) -> Authority:
+        """Return the authority; make it where there is none, and renew the broker's certificate where it has run out.
+
+        For lessons, which must run again and again without asking: the root's passphrase is random and lies beside
+        its key, where it protects nothing.
+
+        Raises:
+            WorkspaceCorruptError, DiskFullError: See `create` and `authority`.
+        """
+        if not self.exists:
+            return self.create(passphrase=new_passphrase(), keep_passphrase=True)
+        if self._certificate("server/broker.crt").not_valid_after_utc <= self._clock.now():
+            self.issue_server(renew=True)
+        return self.authority()
+
+    def identity(self, name: str) -> IdentityFiles:
+        """Return the identity of a device or an operator, issued where there is none or where it has run out.
+
+        Raises:
+            NameRefusedError: It is neither a device id nor an operator's name.
+        """
+        issue = self.issue_operator if name in OPERATORS else self.issue_device
+        try:
+            found = self.device(name)
+        except NotIssuedError:
+            try:
+                return issue(name)
+            except AlreadyIssuedError:
+                # On record without files: a crash came in between. The record stays, the name gets a new one.
+                return issue(name, renew=True)
+        if self._certificate(f"devices/{name}.crt").not_valid_after_utc <= self._clock.now():
+            return issue(name, renew=True)
+        return found
 
     def _refuse_second_authority(self) -> None:
         # A root without a broker's certificate is a `create` that was cut off: nothing below it was handed out.

@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING
 
 from labkit import broker as brokers
 from labkit.broker import DEVICE_ACL, Broker
-from labkit.errors import AlreadyIssuedError, NotIssuedError
 from labkit.mqtt import Endpoint, Identity, Session, delivered, open_session, probe
 from labkit.pki import flawed
 from labkit.pki import openssl as openssl_tool
-from labkit.pki.names import OPERATORS
 from labkit.scenarios.diagnosis import diagnose
 
 if TYPE_CHECKING:
@@ -75,16 +73,8 @@ class Site:
         return self.store.trust_anchor
 
     def identity(self, name: str) -> IdentityFiles:
-        """Return the identity of a device or an operator; it is issued where there is none."""
-        try:
-            return self.store.device(name)
-        except NotIssuedError:
-            issue = self.store.issue_operator if name in OPERATORS else self.store.issue_device
-            try:
-                return issue(name)
-            except AlreadyIssuedError:
-                # On record without files: a crash came in between. The record stays, the device gets a new one.
-                return issue(name, renew=True)
+        """Return the identity of a device or an operator; issued where there is none."""
+        return self.store.identity(name)
 
     def intruders(self, *labels: str) -> dict[str, IdentityFiles]:
         """Make intruders who pretend to be our device, each with one thing wrong.

@@ -65,17 +65,16 @@ lab.quiz("ready")
 # A device and a broker that have never met need a third party whom both believe. That is a certificate **authority**. Ours has two storeys: a **root** that signs almost nothing, and an **intermediate** that does the daily work.
 
 # %%
-from labkit.pki import Store, new_passphrase
+from labkit.pki import Store
 
 store = Store(lab.workspace)
-store.create(passphrase=new_passphrase())
+store.ensure_authority()
 
 # %% [markdown]
-# The root's private key is on disk too, encrypted with a passphrase that you did not see; it signed the intermediate and is not needed again today. Now the intermediate signs an **identity** for one device: a key, and a certificate that says whose key it is.
+# What you see is the intermediate. The root's private key is on disk too, encrypted; it signed the intermediate and is not needed again today. Now the intermediate signs an **identity** for one device: a key, and a certificate that says whose key it is.
 
 # %%
-store.issue_device("sensor-001")
-store.issue_operator("admin")
+store.identity("sensor-001"), store.identity("admin")
 
 # %% [markdown]
 # `admin` is a person, not a device: the **observer** who may read everything, and whose eyes we trust later. Here is everybody, and who vouches for whom.
@@ -83,7 +82,7 @@ store.issue_operator("admin")
 # %%
 from labkit.display import chain_tree
 
-chain_tree(store.chain())
+chain_tree(store.tree())
 
 # %% [markdown]
 # Read it from the leaves: the broker's certificate is good for *servers*, the device's for *clients*, both are signed by the intermediate, and the intermediate by the root. The **root** is the only one that anybody has to believe in advance. It is called the trust anchor.
@@ -264,7 +263,7 @@ lab.claim("device-still-in", site.publish("sensor-001", "devices/sensor-001/tele
 # One thing wrong, everything else the same: a second broker with `require_certificate false`. It does not ask for certificates any more. Somebody tests it with the first intruder, sees *refused*, and ticks the box. Which layer refused, and how do you know?
 
 # %%
-careless = lab.enter(mutual_tls(store, folder="careless", require_certificate=False))
+careless = lab.enter(mutual_tls(store, folder="broker/careless", require_certificate=False))
 lab.claim("vacuous-nobody", careless.attempt(None))
 
 # %% [markdown]
@@ -301,8 +300,15 @@ for version in ("1.2", "1.3"):
 # *Ungraded.* The third witness is a command that you can type yourself. `-untrusted` hands over the intermediate, `-x509_strict` insists on RFC 5280, `-purpose` asks for client use.
 
 # %% tags=["go-deeper"]
-for name in ("impostor", "expired", "server", "self-signed"):
-    print(site.openssl_verify(name), end="\n\n")
+from labkit.processes import run
+
+for name in ("impostor", "expired", "self-signed"):
+    ended = run(
+        ["openssl", "verify", "-x509_strict", "-purpose", "sslclient", "-CAfile", "root/ca.crt",
+         "-untrusted", "intermediate/intermediate.crt", f"intruders/{name}.crt"],
+        cwd=lab.workspace.root, check=False,
+    )
+    print(" ".join(ended.argv), ended.output, sep="\n", end="\n\n")
 
 # %% [markdown]
 # ## What you proved

@@ -1,0 +1,321 @@
+"""The lab of one lesson: what a notebook holds in its hand."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from labkit.broker import attach
+from labkit.course import prompts, state
+from labkit.course.lesson import Check, CheckResult, Lesson, evidence, judge
+from labkit.course.lessons import find
+from labkit.course.progress import Progress, report_line
+from labkit.display import Table
+from labkit.display.outcomes import witnesses
+from labkit.errors import (
+    BrokerNotRunningError,
+    ClaimUnknownError,
+    LabError,
+    NotConnectedError,
+    NotRefusedError,
+)
+from labkit.outcome import Outcome
+from labkit.workspace import Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+T = TypeVar("T")
+
+_open: Lab | None = None
+
+
+def open_lab(slug: str, *, workspace: Path | str | None = None, lesson: Lesson | None = None) -> Lab:
+    """Open the lab of a lesson.
+
+    It takes the workspace for itself, builds what earlier lessons would have left, and shows what is there. Opening
+    another one in the same kernel closes this one first.
+
+    Args:
+        slug: The lesson.
+        workspace: The folder to work in; the course's own without it.
+        lesson: A lesson that is not of the course, for tests.
+
+    Raises:
+        LessonUnknownError: There is no such lesson.
+        WorkspaceBusyError: Another notebook or command works in the folder.
+        ToolMissingError: The lesson needs a program that is not here.
+    """
+    global _open  # noqa: PLW0603 - one lab a kernel
+    _install_short_errors()
+    if _open is not None:
+        _open.close()
+    chosen = lesson or find(slug)
+    _open = Lab(chosen, Workspace.open(workspace))
+    return _open
+
+
+class Lab:
+    """What the notebook of a lesson works with. Get one from `open_lab`.
+
+    Attributes:
+        lesson: The lesson's data.
+        workspace: Where everything that it makes is kept.
+        progress: What the reader has done.
+    """
+
+    def __init__(self, lesson: Lesson, workspace: Workspace) -> None:
+        self.lesson = lesson
+        self.workspace = workspace
+        self.progress = Progress(workspace, lesson.slug)
+        self._resources = ExitStack()
+        self._lock = ExitStack()
+        self._lock.enter_context(workspace.hold(f"lesson {lesson.slug}"))
+        atexit.register(self.close)
+        try:
+            if lesson.needs_broker:
+                from labkit.broker import find_mosquitto
+
+                find_mosquitto()
+            lesson.prepare(self)
+            if self._start not in workspace.checkpoints():
+                workspace.checkpoint(self._start)
+        except BaseException:
+            self.close()
+            raise
+
+    def __repr__(self) -> str:
+        return str(self.status())
+
+    def _repr_html_(self) -> str:
+        return self.status()._repr_html_()  # noqa: SLF001 - the same display
+
+    @property
+    def _start(self) -> str:
+        return f"before-{self.lesson.slug}"
+
+    def enter(self, resource: AbstractContextManager[T]) -> T:
+        """Start something and keep it until the lab is closed, the kernel ends, or another lab is opened."""
+        return self._resources.enter_context(resource)
+
+    def close(self) -> None:
+        """Stop everything that this lab started. Harmless when it is closed."""
+        global _open  # noqa: PLW0603 - one lab a kernel
+        atexit.unregister(self.close)
+        self._resources.close()
+        self._lock.close()
+        if _open is self:
+            _open = None
+
+    def status(self) -> Table:
+        """Return what is there: tools, files, and what is running."""
+        rows = [(row.name, row.value) for row in state.describe(self.workspace) if row.name != "open in"]
+        tools = [(tool.name, f"{tool.version}, {tool.where}") for tool in state.tools(fetch=False)[:3]]
+        done = [name for name, held in self.progress.all("claims").items() if held]
+        rows.append(("claims that held", f"{len(done)} of {len(self.lesson.claims)}"))
+        return Table(f"Lab {self.lesson.slug}: what is there", ("what", "state"), [*rows, *tools])
+
+    def reset(self) -> Table:
+        """Go back to how this lesson began: stop what runs, and remove what was made and recorded since."""
+        self._resources.close()
+        self.workspace.restore(self._start)
+        return self.status()
+
+    def predict(self, name: str, answer: str | None = None) -> None:
+        """Ask for a prediction, and record it.
+
+        Args:
+            name: Which one.
+            answer: The key of an answer, to predict without a mouse.
+        """
+        found = _find(self.lesson.predictions, name)
+
+        def record(key: str) -> str:
+            self.progress.set("predictions", name, key)
+            return f"Recorded: {found.options[key]}. Now run the experiment."
+
+        if answer is None:
+            chosen = self.progress.get("predictions", name)
+            by_hand = f'lab.predict("{name}", "{next(iter(found.options))}")'
+            prompts.choose(found.question, found.options, chosen=chosen, on_choice=record, by_hand=by_hand)
+        elif answer in found.options:
+            print(record(answer))
+        else:
+            print(f"{answer!r} is not one of: {', '.join(found.options)}.")
+
+    def claim(self, name: str, outcome: Outcome) -> None:
+        """Hold a claim of the lesson against what really happened.
+
+        A claim that does not hold is shown and recorded; it raises nothing, so that the rest can be seen.
+
+        Args:
+            name: Which claim.
+            outcome: What happened.
+        """
+        found = _find(self.lesson.claims, name)
+        held, why = judge(found, outcome)
+        self.progress.set("claims", name, held)
+        report_line({"lesson": self.lesson.slug, "claim": name, "held": held, "evidence": evidence(outcome)})
+        rows = [("holds" if held else "DOES NOT HOLD", why), *witnesses(outcome)]
+        if found.prediction:
+            rows.append(("you predicted", self._looked_back(found.prediction)))
+        _show(Table(found.text, ("", ""), rows))
+
+    def _looked_back(self, name: str) -> str:
+        asked = _find(self.lesson.predictions, name)
+        chosen = self.progress.get("predictions", name)
+        if chosen is None:
+            return "nothing; next time say it before you look, it is worth it"
+        if chosen == asked.answer:
+            return f"{asked.options[chosen]}: right"
+        return f"{asked.options[chosen]}. {asked.feedback.get(chosen, f'It was: {asked.options[asked.answer]}')}"
+
+    def check(self, name: str) -> CheckResult:
+        """Judge an exercise by its files and by live endpoints.
+
+        Args:
+            name: Which exercise.
+
+        Returns:
+            What was found; it is shown too.
+        """
+        found = _find(self.lesson.checks, name)
+        result = _judged(found, self)
+        self.progress.set("checks", name, result.status)
+        words = {"passed": "passed", "failed": "not yet", "not-attempted": "not attempted"}
+        rows = [("result", words[result.status])]
+        rows += [(label, text) for label, text in _findings(result) if text]
+        _show(Table(f"{name}: {found.objective}", ("", ""), rows))
+        return result
+
+    def hint(self, name: str) -> None:
+        """Give the next hint to an exercise: three, each more helpful than the one before."""
+        found = _find(self.lesson.checks, name)
+        given = self.progress.get("hints", name) or 0
+        if given >= len(found.hints):
+            print("That was the last hint. Here are all of them again:")
+            print("\n".join(f"  {number}. {hint}" for number, hint in enumerate(found.hints, start=1)))
+            return
+        print(f"Hint {given + 1} of {len(found.hints)}: {found.hints[given]}")
+        self.progress.set("hints", name, given + 1)
+
+    def quiz(self, name: str, answers: str | None = None) -> None:
+        """Ask the questions of a quiz; a wrong answer is told why it is wrong.
+
+        Args:
+            name: Which quiz.
+            answers: One letter a question, such as `"abca"`, to answer without a mouse.
+        """
+        questions = self.lesson.quizzes.get(name)
+        if questions is None:
+            raise _unknown(name, list(self.lesson.quizzes))
+        prompts.ask_all(questions, answers=answers, by_hand=f'lab.quiz("{name}", "{"a" * len(questions)}")')
+
+    def summary(self) -> Table:
+        """Return every claim of the lesson and whether it held. One that was not run does not hold."""
+        held = self.progress.all("claims")
+        words = {True: "held", False: "DID NOT HOLD", None: "not run"}
+        rows = [(claim.text, words[held.get(claim.id)]) for claim in self.lesson.claims]
+        return Table(f"{self.lesson.title}: what was claimed, and what held", ("claim", ""), rows)
+
+
+@contextmanager
+def refused(reason: str, *, stage: str | None = None) -> Iterator[list[Outcome]]:
+    """Expect a refusal, for its reason, so that the notebook can go on.
+
+    The block either raises an error that carries the refused outcome (such as `NotConnectedError`), or appends the
+    outcome to the list that it is given::
+
+        with refused("not-authorised") as seen:
+            seen.append(site.attempt(identity, publish="devices/sensor-002/status"))
+
+    Args:
+        reason: The reason that the outcome must have.
+        stage: The stage, if that matters.
+
+    Raises:
+        NotRefusedError: Nothing was refused, or for another reason.
+    """
+    seen: list[Outcome] = []
+    try:
+        yield seen
+    except NotConnectedError as error:
+        if isinstance(error.outcome, Outcome):
+            seen.append(error.outcome)
+        else:
+            raise
+    wrong = [o for o in seen if o.accepted or o.reason != reason or stage not in {None, o.stage}]
+    if not seen or wrong:
+        what = str(wrong[0]) if wrong else "nothing was refused"
+        raise NotRefusedError(
+            f"Expected a refusal for {reason}; {what}.",
+            advice="Is the broker running, and is it the right one? lab.status() tells.",
+            expected=reason,
+            outcome=wrong[0] if wrong else None,
+        )
+    print(f"Refused, as expected: {seen[-1]}")
+
+
+def running_broker(lab: Lab, folder: str = "broker") -> Any:
+    """Return the broker of a lab for a check, or None where none runs."""
+    try:
+        return attach(lab.workspace.path(folder))
+    except BrokerNotRunningError:
+        return None
+
+
+def _judged(check: Check, lab: Lab) -> CheckResult:
+    try:
+        return check.run(lab)
+    except LabError as error:
+        return CheckResult("failed", have=error.message, look=error.advice)
+
+
+def _findings(result: CheckResult) -> list[tuple[str, str]]:
+    return [("what is there", result.have), ("what is asked", result.asked), ("where to look", result.look)]
+
+
+def _find(items: Sequence[Any], name: str) -> Any:
+    for item in items:
+        if item.id == name:
+            return item
+    raise _unknown(name, [item.id for item in items])
+
+
+def _unknown(name: str, known: list[str]) -> ClaimUnknownError:
+    return ClaimUnknownError(
+        f"This lesson has no {name!r}.", advice=f"It has: {', '.join(known)}.", claim=name, known=known
+    )
+
+
+def _show(table: Table) -> None:
+    """Show a table at once, in a loop too; outside a notebook as text."""
+    try:
+        from IPython.display import display
+    except ImportError:
+        print(table)
+    else:
+        display(table)
+
+
+def _install_short_errors() -> None:
+    """Show our own errors in a notebook as message and advice, without a traceback."""
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return
+    shell = get_ipython()
+    if shell is None or os.environ.get("LABKIT_DEBUG"):
+        return
+
+    def handler(_shell: Any, _kind: type, error: LabError, _trace: Any, tb_offset: int | None = None) -> list[str]:
+        del tb_offset
+        lines = [f"{type(error).__name__}: {error.message}", f"  {error.advice}"]
+        print("\n".join(lines), file=sys.stderr)
+        return lines
+
+    shell.set_custom_exc((LabError,), handler)

@@ -1,0 +1,115 @@
+"""Questions in a notebook: buttons where there are widgets, words everywhere."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from labkit.course.lesson import Question
+
+
+def interactive() -> bool:
+    """Return whether somebody sits in front of this notebook: a kernel, and not an unattended run."""
+    if os.environ.get("LABKIT_REPORT") or os.environ.get("LABKIT_NO_WIDGETS"):
+        return False
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return False
+    shell = get_ipython()
+    return shell is not None and hasattr(shell, "kernel")
+
+
+def choose(
+    question: str,
+    options: Mapping[str, str],
+    *,
+    chosen: str | None,
+    on_choice: Callable[[str], str],
+    by_hand: str,
+) -> None:
+    """Ask for one of several answers.
+
+    Args:
+        question: What is asked.
+        options: The answers, by key.
+        chosen: The key that was chosen before.
+        on_choice: Records a choice and returns what to say to it.
+        by_hand: What to type instead of clicking.
+    """
+    print(question)
+    for key, text in options.items():
+        print(f"  {key}: {text}")
+    if chosen is not None:
+        print(f"You chose: {chosen}")
+    if interactive():
+        _radio(options, chosen, on_choice)
+    print(f"Without a mouse: {by_hand}")
+
+
+def _radio(options: Mapping[str, str], chosen: str | None, on_choice: Callable[[str], str]) -> None:
+    import ipywidgets as widgets
+    from IPython.display import display
+
+    buttons = widgets.RadioButtons(
+        options=[(text, key) for key, text in options.items()],
+        index=list(options).index(chosen) if chosen in options else None,
+        layout=widgets.Layout(width="max-content"),
+    )
+    said = widgets.HTML()
+
+    def clicked(change: Any) -> None:
+        said.value = _plain(on_choice(change["new"]))
+
+    buttons.observe(clicked, names="value")
+    display(widgets.VBox([buttons, said]))
+
+
+def ask_all(questions: Sequence[Question], *, answers: str | None, by_hand: str) -> None:
+    """Ask several questions.
+
+    Args:
+        questions: The questions.
+        answers: One letter a question, to answer without a mouse.
+        by_hand: What to type instead of clicking.
+    """
+    for number, question in enumerate(questions, start=1):
+        print(f"{number}. {question.text}")
+        for letter, (text, _, _) in zip("abcdef", question.options, strict=False):
+            print(f"   {letter}) {text}")
+        if answers is not None and number <= len(answers):
+            print("   " + feedback(question, answers[number - 1]))
+        elif interactive() and answers is None:
+            _radio(
+                {letter: text for letter, (text, _, _) in zip("abcdef", question.options, strict=False)},
+                None,
+                lambda letter, question=question: feedback(question, letter),
+            )
+    if answers is not None:
+        right = sum(_is_right(q, letter) for q, letter in zip(questions, answers, strict=False))
+        print(f"{right} of {len(questions)} right.")
+    else:
+        print(f"Without a mouse: {by_hand}")
+
+
+def feedback(question: Question, letter: str) -> str:
+    """Return what to say to an answer."""
+    position = "abcdef".find(letter)
+    if not 0 <= position < len(question.options):
+        return f"{letter!r}: not one of the answers"
+    _, right, words = question.options[position]
+    return f"{letter}: {'right' if right else 'not quite'}. {words}"
+
+
+def _is_right(question: Question, letter: str) -> bool:
+    position = "abcdef".find(letter)
+    return 0 <= position < len(question.options) and question.options[position][1]
+
+
+def _plain(text: str) -> str:
+    import html
+
+    return html.escape(text)

@@ -1,0 +1,8 @@
+"""What notebooks show: tables, trees and outcomes, each as a figure and as text. Imported by the course alone."""
+
+from labkit.display.chain_tree import ChainTree, chain_tree
+from labkit.display.outcomes import outcome_table
+from labkit.display.tables import Table
+from labkit.display.theme import COLOURS
+
+__all__ = ["COLOURS", "ChainTree", "Table", "chain_tree", "outcome_table"]

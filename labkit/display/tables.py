@@ -1,0 +1,82 @@
+"""Tables that a notebook shows, a screen reader reads, and a terminal prints."""
+
+from __future__ import annotations
+
+import html
+import textwrap
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_WIDTH = 60
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under headings.
+
+    Attributes:
+        title: What it shows; its caption.
+        columns: The headings.
+        rows: The cells. A line feed in a cell begins a new line.
+        note: A sentence below it.
+    """
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[object]]
+    note: str = ""
+
+    def _repr_html_(self) -> str:
+        head = "".join(f'<th scope="col" style="{_CELL}">{_safe(column)}</th>' for column in self.columns)
+        body = "".join(f"<tr>{self._cells(row)}</tr>" for row in self.rows)
+        note = f'<p style="margin:.2em 0">{_safe(self.note)}</p>' if self.note else ""
+        caption = f'<caption style="text-align:left;font-weight:600;padding:.3em 0">{_safe(self.title)}</caption>'
+        return (
+            f'<table style="border-collapse:collapse;text-align:left">{caption}'
+            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{note}"
+        )
+
+    @staticmethod
+    def _cells(row: Sequence[object]) -> str:
+        first, *rest = row
+        head = f'<th scope="row" style="{_CELL}">{_safe(first)}</th>'
+        return head + "".join(f'<td style="{_CELL}">{_safe(cell)}</td>' for cell in rest)
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def __str__(self) -> str:
+        """Return the table as text."""
+        lines = [[_wrapped(str(cell)) for cell in row] for row in self.rows]
+        heads = [[str(column)] for column in self.columns]
+        widths = [
+            max(len(text) for row in [heads, *lines] for text in row[column]) for column in range(len(self.columns))
+        ]
+        rule = "  ".join("-" * width for width in widths)
+        out = [self.title, *_text_row(heads, widths), rule]
+        for row in lines:
+            out += _text_row(row, widths)
+        return "\n".join([*out, self.note]).rstrip()
+
+
+_CELL = "text-align:left;vertical-align:top;padding:.25em .6em;border-bottom:1px solid rgba(128,128,128,.35)"
+
+
+def _safe(cell: object) -> str:
+    return html.escape(str(cell)).replace("\n", "<br>")
+
+
+def _wrapped(text: str) -> list[str]:
+    return [piece for line in text.split("\n") for piece in textwrap.wrap(line, _WIDTH) or [""]]
+
+
+def _text_row(cells: Sequence[Sequence[str]], widths: Sequence[int]) -> list[str]:
+    height = max(len(cell) for cell in cells)
+    padded = [[*cell, *[""] * (height - len(cell))] for cell in cells]
+    return [
+        "  ".join(cell[line].ljust(width) for cell, width in zip(padded, widths, strict=True)).rstrip()
+        for line in range(height)
+    ]

@@ -16,7 +16,9 @@ from the index that pip is configured with, each checked against its hash. Delet
 import sys
 
 if sys.version_info < (3, 11):
-    sys.exit("lab.py needs Python 3.11 or newer; this is %d.%d. Try: python3.12 lab.py" % sys.version_info[:2])
+    sys.exit(
+        "lab.py needs Python 3.11 or newer; this is %d.%d. Try: python3.12 lab.py" % sys.version_info[:2]
+    )
 
 import contextlib
 import datetime
@@ -82,7 +84,9 @@ def set_up() -> None:
     if ready():
         return
     if importlib.util.find_spec("_ssl") is None:
-        raise SetupError("this Python was built without ssl, which TLS lessons can't do without. Use another one.")
+        raise SetupError(
+            "this Python was built without ssl, which TLS lessons can't do without. Use another one."
+        )
     LAB.mkdir(exist_ok=True)
     with only_one():
         if ready():
@@ -113,7 +117,9 @@ def stamp_file() -> Path:
 def stamp() -> str:
     """Return what the environment depends on, as a hash."""
     parts = (str(SCHEMA), sys.version, sys.base_prefix, str(HERE), LOCK.read_text(encoding="utf-8"))
-    return hashlib.sha256("\0".join((*parts, (HERE / "pyproject.toml").read_text(encoding="utf-8"))).encode()).hexdigest()
+    return hashlib.sha256(
+        "\0".join((*parts, (HERE / "pyproject.toml").read_text(encoding="utf-8"))).encode()
+    ).hexdigest()
 
 
 @contextlib.contextmanager
@@ -155,7 +161,18 @@ def find_uv() -> "Path | None":
     if not has("pip"):
         return uv_without_pip()
     # --target keeps off the system's own packages, so PEP 668 has nothing against it.
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--upgrade", "--target", str(BOOT), *kit_options(), "uv"]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--upgrade",
+        "--target",
+        str(BOOT),
+        *kit_options(),
+        "uv",
+    ]
     if step("Fetching uv", command, may_fail=True) and works(program):
         return program
     say("  uv can't be had here; pip will do, but takes longer")
@@ -179,8 +196,19 @@ def install(uv: "Path | None") -> None:
     if uv is not None:
         settings = uv_settings(pip_config())
         if not PYTHON.exists():
-            step("Making an environment", [str(uv), "venv", "--quiet", "--python", sys.executable, str(VENV)], settings)
-        pip = [str(uv), "pip", "install", "--python", str(PYTHON), *([] if sys.stderr.isatty() else ["--quiet"])]
+            step(
+                "Making an environment",
+                [str(uv), "venv", "--quiet", "--python", sys.executable, str(VENV)],
+                settings,
+            )
+        pip = [
+            str(uv),
+            "pip",
+            "install",
+            "--python",
+            str(PYTHON),
+            *([] if sys.stderr.isatty() else ["--quiet"]),
+        ]
         if step("Installing packages", [*pip, *kit_options(), *what], settings, may_fail=not KIT.is_dir()):
             step("Installing labkit", [*pip, "--quiet", *kit_options(), *ours], settings)
             return
@@ -194,7 +222,9 @@ def install(uv: "Path | None") -> None:
     step("Installing labkit", [*pip, *kit_options(), *ours])
 
 
-def step(what: str, command: Sequence[str], settings: "dict[str, str] | None" = None, *, may_fail: bool = False) -> bool:
+def step(
+    what: str, command: Sequence[str], settings: "dict[str, str] | None" = None, *, may_fail: bool = False
+) -> bool:
     """Run one part of the set-up, telling what it is and how long it took."""
     started = time.monotonic()
     say(f"  {what} …")
@@ -202,7 +232,9 @@ def step(what: str, command: Sequence[str], settings: "dict[str, str] | None" = 
         log.write(f"\n## {what}\n")
         log.flush()
         shown = None if sys.stderr.isatty() and "uv" in command[0] else log
-        child = subprocess.Popen(command, env={**clean_environment(), **(settings or {})}, stdout=log, stderr=shown)
+        child = subprocess.Popen(
+            command, env={**clean_environment(), **(settings or {})}, stdout=log, stderr=shown
+        )
         try:
             status = child.wait()
         except BaseException:
@@ -220,7 +252,11 @@ def step(what: str, command: Sequence[str], settings: "dict[str, str] | None" = 
 
 def last_error() -> str:
     """Return the most telling line of the log, without credentials."""
-    lines = [line.strip() for line in LOG.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    lines = [
+        line.strip()
+        for line in LOG.read_text(encoding="utf-8", errors="replace").splitlines()
+        if line.strip()
+    ]
     telling = [line for line in lines if re.match(r"(ERROR|error|×|╰─▶|Caused by)", line)]
     return without_credentials((telling or lines or ["it said nothing"])[-1])
 
@@ -276,7 +312,7 @@ def pip_config() -> "dict[str, str]":
 
 def parse_pip_config(text: str) -> "dict[str, str]":
     """Return settings by name from what `pip config list` prints."""
-    found: "dict[tuple[int, str], str]" = {}
+    found: dict[tuple[int, str], str] = {}
     ranks = {"global": 0, "install": 1, ":env:": 2}
     for section, name, value in re.findall(r"^(global|install|:env:)\.([\w-]+)=(.*)$", text, re.MULTILINE):
         with contextlib.suppress(ValueError):
@@ -319,7 +355,10 @@ def lab_environment() -> "dict[str, str]":
     }
     if KIT.is_dir():
         settings["LABKIT_KIT"] = str(KIT)
-    return {**clean_environment(), **{n: v for n, v in settings.items() if n == "PATH" or n not in os.environ}}
+    return {
+        **clean_environment(),
+        **{n: v for n, v in settings.items() if n == "PATH" or n not in os.environ},
+    }
 
 
 def hand_over(command: Sequence[str], **more: str) -> int:
@@ -352,14 +391,16 @@ def write_report(results: Path) -> None:
         return
     total, failed, skipped = (int(suite.get(name, 0)) for name in ("tests", "failures", "skipped"))
     failed += int(suite.get("errors", 0))
-    by_folder: "dict[str, list[float]]" = {}
+    by_folder: dict[str, list[float]] = {}
     for case in suite.iter("testcase"):
         folder = ".".join(case.get("classname", "").split(".")[:2])
         by_folder.setdefault(folder, []).append(float(case.get("time", 0)))
-    rows = "".join(f"| {name} | {len(times)} | {sum(times):.0f} |\n" for name, times in sorted(by_folder.items()))
+    rows = "".join(
+        f"| {name} | {len(times)} | {sum(times):.0f} |\n" for name, times in sorted(by_folder.items())
+    )
     (HERE / "docs" / "test-report.md").write_text(
         "# The last full test run\n\nWritten by `python3 lab.py test --full`.\n\n"
-        f"{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d}, Python {sys.version.split()[0]} on {sys.platform}: "
+        f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}, Python {sys.version.split()[0]} on {sys.platform}: "
         f"{total - failed - skipped} passed, {failed} failed, {skipped} skipped, {float(suite.get('time', 0)):.0f} s.\n\n"
         f"| part | tests | seconds |\n| --- | --- | --- |\n{rows}",
         encoding="utf-8",
@@ -381,19 +422,36 @@ def bundle() -> int:
     pinned.write_text(
         "".join(re.sub(r" *\\$", "", line) + "\n" for line in LOCK.read_text(encoding="utf-8").splitlines()
                 if line and not line.startswith(" ")), encoding="utf-8")  # fmt: skip
-    wheel = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(fresh / "wheels")]
+    wheel = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--wheel-dir",
+        str(fresh / "wheels"),
+    ]
     step("Collecting packages for this system", [*wheel, "-r", str(pinned)])
     step("Collecting uv", [*wheel, "uv"])
     code = "import sys; from pathlib import Path; from labkit.broker.fetch import fetch_debs; fetch_debs(Path(sys.argv[1]))"
     if shutil.which("apt-get"):
         step("Collecting Mosquitto", [str(PYTHON), "-c", code, str(fresh / "debs")])
-    sums = {str(p.relative_to(fresh)).replace(os.sep, "/"): digest(p) for p in sorted(fresh.rglob("*")) if p.is_file()}
+    sums = {
+        str(p.relative_to(fresh)).replace(os.sep, "/"): digest(p)
+        for p in sorted(fresh.rglob("*"))
+        if p.is_file()
+    }
     (fresh / "sha256.json").write_text(json.dumps(sums, indent=1) + "\n", encoding="utf-8")
     shutil.rmtree(KIT, ignore_errors=True)
     fresh.rename(KIT)
     size = sum(p.stat().st_size for p in KIT.rglob("*") if p.is_file()) / 1e6
-    say(f"kit/ holds {len(sums)} files, {size:.0f} MB. Copy the course's folder with it (without .lab/ and workspace/)")
-    say("to machines of the same system and Python version: python3 lab.py run works there without a network.")
+    say(
+        f"kit/ holds {len(sums)} files, {size:.0f} MB. Copy the course's folder with it (without .lab/ and workspace/)"
+    )
+    say(
+        "to machines of the same system and Python version: python3 lab.py run works there without a network."
+    )
     return 0
 
 
@@ -404,10 +462,14 @@ def kit_options() -> "list[str]":
 
 def kit_requirements() -> "list[str]":
     """Return what to install from the kit, after comparing every file with its hash."""
-    sums: "dict[str, str]" = json.loads((KIT / "sha256.json").read_text(encoding="utf-8"))
-    changed = [name for name, wanted in sums.items() if not (KIT / name).is_file() or digest(KIT / name) != wanted]
+    sums: dict[str, str] = json.loads((KIT / "sha256.json").read_text(encoding="utf-8"))
+    changed = [
+        name for name, wanted in sums.items() if not (KIT / name).is_file() or digest(KIT / name) != wanted
+    ]
     if changed:
-        raise SetupError(f"the offline kit is damaged: {changed[0]} is not what it was. Make it again: lab.py bundle")
+        raise SetupError(
+            f"the offline kit is damaged: {changed[0]} is not what it was. Make it again: lab.py bundle"
+        )
     return ["-r", str(KIT / "requirements.txt")]
 
 

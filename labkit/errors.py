@@ -50,6 +50,7 @@ attributes, so that callers and tests compare values and never text. Misuse by t
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class LabError(Exception):
 
     @classmethod
     def _declared(cls) -> set[str]:
-        names = {name for base in cls.__mro__ for name in base.__dict__.get("__annotations__", {})}
+        names = {name for base in cls.__mro__ for name in inspect.get_annotations(base)}
         return names - {"message", "advice"}
 
     def values(self) -> dict[str, object]:

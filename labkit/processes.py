@@ -128,7 +128,7 @@ def run(
     tool = Path(words[0]).name
     started = time.monotonic()
     try:
-        ended = subprocess.run(  # noqa: S603 - argument list, no shell
+        ended = subprocess.run(
             words,
             input=stdin,
             capture_output=True,

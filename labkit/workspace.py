@@ -276,7 +276,9 @@ class Workspace:
             shutil.rmtree(incoming, ignore_errors=True)
             incoming.mkdir(mode=0o700)
             _copy_content(source, incoming)
-            write_atomic(self.root / _JOURNAL, json.dumps(sorted(os.listdir(incoming))) + "\n")
+            write_atomic(
+                self.root / _JOURNAL, json.dumps(sorted(path.name for path in incoming.iterdir())) + "\n"
+            )
         self._finish_restore()
 
     def _finish_restore(self) -> None:
@@ -351,7 +353,7 @@ def write_atomic(path: Path, data: bytes | str, *, secret: bool = False, durable
                     os.fsync(file.fileno())
             if not secret:
                 Path(name).chmod(0o644)
-            os.replace(name, path)
+            Path(name).replace(path)
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise

@@ -35,7 +35,7 @@ def test_tree_in_the_docstring_is_the_real_one() -> None:
     drawn = dict(re.findall(r"(\w+Error)\b[^\n(]*(?:\(([^)]*)\))?", errors.__doc__ or ""))
     assert {leaf.__name__ for leaf in LEAVES} == set(drawn) - {"ValueError", "RuntimeError"}
     for leaf in LEAVES:
-        own = [name for name in leaf.__dict__.get("__annotations__", {}) if name not in {"message", "advice"}]
+        own = [name for name in inspect.get_annotations(leaf) if name not in {"message", "advice"}]
         assert own == [name.strip() for name in drawn[leaf.__name__].split(",") if name.strip()]
 
 

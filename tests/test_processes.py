@@ -36,7 +36,14 @@ def test_failure_carries_status_and_output() -> None:
 def test_timeout_kills_and_says_so() -> None:
     """A program that hangs is stopped after its time."""
     with pytest.raises(ToolTimeoutError) as caught:
-        run([sys.executable, "-c", "import sys; sys.stdin.read(); import threading; threading.Event().wait()"], timeout=0.3)
+        run(
+            [
+                sys.executable,
+                "-c",
+                "import sys; sys.stdin.read(); import threading; threading.Event().wait()",
+            ],
+            timeout=0.3,
+        )
     assert caught.value.seconds == 0.3
 
 

@@ -18,7 +18,7 @@ from labkit.errors import (
     WorkspaceCorruptError,
     WorkspaceUnwritableError,
 )
-from labkit.workspace import Workspace, default_path, write_atomic
+from labkit.workspace import Workspace, default_path, os_errors, write_atomic
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
@@ -50,7 +50,7 @@ def test_foreign_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(WorkspaceCorruptError) as caught:
         Workspace.open(tmp_path)
     assert caught.value.path == tmp_path
-    assert {"thesis.txt": b"years of work"} == snapshot(tmp_path)
+    assert snapshot(tmp_path) == {"thesis.txt": b"years of work"}
 
 
 def test_other_format_is_refused(lab: Workspace) -> None:
@@ -232,10 +232,10 @@ def test_write_leaves_no_temporary_file_when_interrupted(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(os, "replace", interrupted)
+    monkeypatch.setattr(Path, "replace", interrupted)
     with pytest.raises(KeyboardInterrupt):
         write_atomic(target, "new")
-    assert {"a": b"old"} == snapshot(tmp_path)
+    assert snapshot(tmp_path) == {"a": b"old"}
 
 
 def test_full_disk_error_carries_the_path(tmp_path: Path) -> None:
@@ -243,9 +243,6 @@ def test_full_disk_error_carries_the_path(tmp_path: Path) -> None:
     full = Path("/dev/full")
     if not full.exists():
         pytest.skip("this system has no /dev/full")
-    from labkit.workspace import os_errors  # noqa: PLC0415 - only here
-
-    with pytest.raises(DiskFullError) as caught, os_errors(tmp_path), full.open("wb") as file:
-        file.write(b"x")
-        file.flush()
+    with pytest.raises(DiskFullError) as caught, os_errors(tmp_path):
+        full.write_bytes(b"x")
     assert caught.value.path == tmp_path

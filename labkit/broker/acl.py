@@ -106,7 +106,9 @@ def _rule(word: str, rest: str, user: str | None, number: int) -> Rule:
     return Rule(access, topic, user=user)  # type: ignore[arg-type] # one of the four words
 
 
-def decide(acl: Acl, *, username: str | None, client_id: str, topic: str, access: Literal["read", "write"]) -> bool:
+def decide(
+    acl: Acl, *, username: str | None, client_id: str, topic: str, access: Literal["read", "write"]
+) -> bool:
     """Return whether the list allows it, as Mosquitto decides.
 
     Args:
@@ -160,7 +162,9 @@ def _topic(topic: str, number: int) -> str:
         not topic
         or any(c in topic for c in "\r\n\0")
         or topic != topic.strip()
-        or any("#" in level and (level != "#" or index < len(levels) - 1) for index, level in enumerate(levels))
+        or any(
+            "#" in level and (level != "#" or index < len(levels) - 1) for index, level in enumerate(levels)
+        )
         or any("+" in level and level != "+" for level in levels)
     )
     if bad:

@@ -8,7 +8,11 @@ import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from labkit.broker import acl as rules
+from labkit.broker import config as configuration
 from labkit.broker.log_file import LogFile
+from labkit.broker.mosquitto import find_mosquitto
+from labkit.broker.trial import try_rules
 from labkit.clock import Deadline
 from labkit.errors import BrokerGoneError, BrokerNotRunningError, WorkspaceCorruptError
 
@@ -122,13 +126,22 @@ class RunningBroker:
         return self._ask("status")
 
     def reload(self) -> None:
-        """Have the broker read its files again, and wait until its log says so.
+        """Have the broker read its rules again, if they are right, and wait until its log says so.
+
+        The rules on disk are parsed by us and tried by a second Mosquitto first, because the running one would
+        drop all rules if it could not read one of them.
 
         Raises:
+            AclError: A rule is malformed; the broker was not told, and goes by the rules that it has.
+            ReloadRefusedError: Mosquitto refused the rules; likewise.
             BrokerGoneError: It has gone, or says nothing.
 
-        Does not check: that the files are right. `Broker.reload` does, and is the way to change them.
+        Does not check: that the rules forbid what they should.
         """
+        text = (self.folder / "acl.conf").read_text(encoding="utf-8")
+        rules.parse(text)
+        config = configuration.parse((self.folder / "mosquitto.conf").read_text(encoding="utf-8"))
+        try_rules(self.folder, config, text, find_mosquitto())
         mark = self.log.mark()
         self._ask("reload")
         if not self.log.wait_for(lambda event: event.kind in {"reload", "running"}, since=mark):

@@ -21,6 +21,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 LINE = 4096
 TICK = 0.2
@@ -31,7 +32,7 @@ GRACE = 5.0
 class Guard:
     """Owns one broker until somebody says stop, or nobody is left to say anything."""
 
-    def __init__(self, spec):
+    def __init__(self, spec: dict[str, Any]) -> None:
         self.spec = spec
         self.parent = os.getppid()
         self.orphaned = threading.Event()
@@ -39,7 +40,8 @@ class Guard:
         self.server, self.address = listen(spec["control"])
         self.child = self.spawn()
 
-    def spawn(self):
+    def spawn(self) -> subprocess.Popen[bytes]:
+        """Start the broker; what it prints goes to the log."""
         with open(self.spec["log"], "ab") as log:
             return subprocess.Popen(
                 self.spec["argv"],
@@ -47,10 +49,11 @@ class Guard:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                preexec_fn=die_with_parent if sys.platform == "linux" else None,
+                preexec_fn=die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - before any thread
             )
 
-    def run(self):
+    def run(self) -> int:
+        """Serve until there is no reason to go on, then leave nothing behind."""
         threading.Thread(target=self.watch_pipe, daemon=True).start()
         say({"pid": self.child.pid, "guard": os.getpid(), "control": self.address})
         while not self.finished():
@@ -59,24 +62,28 @@ class Guard:
         self.stop()
         return self.child.returncode
 
-    def finished(self):
+    def finished(self) -> bool:
+        """Return whether there is no reason to go on."""
         # A child that was forked off the kernel may hold the pipe open; a changed parent tells all the same.
         gone = self.orphaned.is_set() or (os.name == "posix" and os.getppid() != self.parent)
         return gone or self.stopping or self.child.poll() is not None
 
-    def watch_pipe(self):
+    def watch_pipe(self) -> None:
+        """Wait for the end of whoever started us."""
         with contextlib.suppress(OSError):
             while os.read(0, LINE):
                 pass
         self.orphaned.set()
 
-    def serve_one(self):
+    def serve_one(self) -> None:
+        """Answer one request, if there is one."""
         connection, _ = self.server.accept()
         with connection:
             connection.settimeout(PATIENCE)
             connection.sendall(json.dumps(self.answer(receive(connection))).encode() + b"\n")
 
-    def answer(self, request):
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Return the answer to a request."""
         known = str(request.get("token") or "").encode()
         if not hmac.compare_digest(known, (self.spec["token"] or "").encode()):
             return {"error": "wrong token"}
@@ -84,10 +91,12 @@ class Guard:
         command = commands.get(str(request.get("do")))
         return command() if command else {"error": "unknown command"}
 
-    def status(self):
+    def status(self) -> dict[str, Any]:
+        """Return what lives."""
         return {"ok": True, "pid": self.child.pid, "guard": os.getpid(), "alive": self.child.poll() is None}
 
-    def reload(self):
+    def reload(self) -> dict[str, Any]:
+        """Have the broker read its files again."""
         if os.name == "posix":
             self.child.send_signal(signal.SIGHUP)
         else:  # Windows has no SIGHUP: a restart reads the files as well
@@ -95,11 +104,13 @@ class Guard:
             self.child = self.spawn()
         return self.status()
 
-    def quit(self):
+    def quit(self) -> dict[str, Any]:
+        """Stop soon."""
         self.stopping = True
         return {"ok": True}
 
-    def end_child(self):
+    def end_child(self) -> None:
+        """End the broker, politely first."""
         self.child.terminate()
         try:
             self.child.wait(GRACE)
@@ -107,7 +118,8 @@ class Guard:
             self.child.kill()
             self.child.wait()
 
-    def stop(self):
+    def stop(self) -> None:
+        """End the broker and remove what belonged to it."""
         self.end_child()
         self.server.close()
         for leftover in (self.spec["control"], self.spec["state"]):
@@ -120,7 +132,9 @@ class Guard:
                 Path(self.spec["control"]).parent.rmdir()
 
 
-def listen(path):
+def listen(path: str | None) -> tuple[socket.socket, str | int]:
+    """Return the control socket and its address; only its owner may connect, or who knows the token."""
+    address: str | int
     if path is None:
         server = socket.create_server(("127.0.0.1", 0))
         address = server.getsockname()[1]
@@ -137,7 +151,8 @@ def listen(path):
     return server, address
 
 
-def receive(connection):
+def receive(connection: socket.socket) -> dict[str, Any]:
+    """Return one request; anything that is not one is an empty one."""
     text = b""
     while b"\n" not in text and len(text) < LINE:
         piece = connection.recv(LINE)
@@ -151,18 +166,21 @@ def receive(connection):
     return request if isinstance(request, dict) else {}
 
 
-def die_with_parent():
+def die_with_parent() -> None:
+    """Ask the kernel to kill this process when its parent dies. Runs in the child."""
     pr_set_pdeathsig = 1
     ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
-def say(value):
+def say(value: object) -> None:
+    """Answer whoever started us."""
     sys.stdout.write(json.dumps(value) + "\n")
     sys.stdout.flush()
 
 
-def main():
-    spec = json.loads(sys.stdin.buffer.raw.readline() if hasattr(sys.stdin.buffer, "raw") else sys.stdin.readline())
+def main() -> int:
+    """Read what to do, and do it."""
+    spec = json.loads(sys.stdin.buffer.readline())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         guard = Guard(spec)

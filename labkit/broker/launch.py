@@ -21,6 +21,7 @@ from labkit.broker import config as configuration
 from labkit.broker.control import LOG, STATE, State, gone, process_is
 from labkit.broker.log_file import LogFile
 from labkit.broker.mosquitto import Mosquitto, find_mosquitto
+from labkit.broker.trial import OPENSSL_CONF, START_TIME, environment, reload_refused, try_rules
 from labkit.clock import SYSTEM_CLOCK, Deadline
 from labkit.errors import (
     BrokerError,
@@ -28,7 +29,6 @@ from labkit.errors import (
     BrokerStartError,
     LabError,
     PortTakenError,
-    ReloadRefusedError,
 )
 from labkit.ports import is_listening, reserve_port
 from labkit.workspace import make_folder, write_atomic
@@ -39,25 +39,8 @@ if TYPE_CHECKING:
     from labkit.broker.acl import Acl
     from labkit.broker.config import BrokerConfig
 
-START_TIME = 10.0
-"""Seconds until a broker must say that it runs; 0.15 is usual."""
-
 SOCKET_PATH = 100
 """Longest path of a control socket; Linux allows 107 bytes and macOS 103 (sun_path)."""
-
-OPENSSL_CONF = """\
-# Mosquitto has no option for this. Session tickets would let a certificate that expired today back in for two
-# hours, and cost a third of the processor time of a mutual handshake.
-openssl_conf = lab
-[lab]
-ssl_conf = modules
-[modules]
-system_default = defaults
-[defaults]
-MinProtocol = TLSv1.2
-CipherString = DEFAULT:@SECLEVEL=2
-Options = -SessionTicket
-"""
 
 _GUARD = Path(__file__).with_name("guard.py")
 _TRIES = 5
@@ -160,7 +143,7 @@ class Broker:
             BrokerStartError: Mosquitto refused its configuration or files; the error has its words.
             ToolMissingError: There is no Mosquitto, or see `find_mosquitto`.
         """
-        mosquitto = self._mosquitto or find_mosquitto()
+        mosquitto = self._program()
         make_folder(self.folder, private=True)
         try:
             self._take_folder()
@@ -170,6 +153,10 @@ class Broker:
         except BaseException:
             self.stop()
             raise
+
+    def _program(self) -> Mosquitto:
+        self._mosquitto = self._mosquitto or find_mosquitto()
+        return self._mosquitto
 
     def _take_folder(self) -> None:
         lock = FileLock(self.folder / ".lock", timeout=0)
@@ -237,7 +224,7 @@ class Broker:
         control, token = self._control()
         spec = {
             "argv": [str(mosquitto.path), "-c", str(self.folder / "mosquitto.conf")],
-            "env": self._environment(mosquitto),
+            "env": environment(mosquitto, self.folder),
             "log": str(self.log.path),
             "state": str(self.folder / STATE),
             "control": control,
@@ -246,7 +233,7 @@ class Broker:
         detached: dict[str, Any] = {"start_new_session": True}
         if os.name != "posix":
             detached = {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
-        self._guard = subprocess.Popen(  # noqa: S603 - our own Python and file
+        self._guard = subprocess.Popen(
             [sys.executable, "-I", str(_GUARD)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -274,9 +261,6 @@ class Broker:
         if len(os.fsencode(path)) > SOCKET_PATH:
             path = Path(tempfile.mkdtemp(prefix="labkit-"), "control.sock")
         return str(path), ""
-
-    def _environment(self, mosquitto: Mosquitto) -> dict[str, str]:
-        return {**os.environ, **mosquitto.env, "OPENSSL_CONF": str(self.folder / "openssl.cnf")}
 
     def _write_state(self, answer: dict[str, Any], port: int, version: str) -> State:
         state = State(
@@ -342,14 +326,15 @@ class Broker:
         self.check()
         text = rules.render(acl)
         rules.parse(text)
-        self._dry_run(text)
+        assert self.config is not None  # noqa: S101 - it is running
+        try_rules(self.folder, self.config, text, self._program())
         before = self.acl
         self._swap(acl)
         try:
             confirm()
         except Exception as error:
             self._swap(before)
-            raise _refused(f"after the reload, {error}", self.log.tail()) from error
+            raise reload_refused(f"after the reload, {error}", self.log.tail()) from error
 
     def _swap(self, acl: Acl) -> None:
         write_atomic(self.folder / "acl.conf", rules.render(acl), secret=True)
@@ -368,48 +353,10 @@ class Broker:
             raise gone(self.log, "was stopped, because it could not read its rules again")
         self.acl = acl
 
-    def _dry_run(self, acl_text: str) -> None:
-        mosquitto = self._mosquitto or find_mosquitto()
-        assert self.config is not None  # noqa: S101 - it is running
-        with tempfile.TemporaryDirectory(prefix=".try-", dir=self.folder) as scratch, reserve_port() as port:
-            folder = Path(scratch)
-            write_atomic(folder / "acl.conf", acl_text, secret=True)
-            listeners = tuple(dataclasses.replace(each, port=port) for each in self.config.listeners[:1])
-            trial = dataclasses.replace(self.config, listeners=listeners, acl_file=folder / "acl.conf")
-            write_atomic(folder / "mosquitto.conf", configuration.render(trial), secret=True)
-            log = LogFile(folder / "log")
-            with log.path.open("wb") as file:
-                child = subprocess.Popen(  # noqa: S603 - argument list, no shell
-                    [str(mosquitto.path), "-c", str(folder / "mosquitto.conf")],
-                    env=self._environment(mosquitto),
-                    stdin=subprocess.DEVNULL,
-                    stdout=file,
-                    stderr=file,
-                )
-            try:
-                started = log.wait_for(
-                    lambda event: event.kind == "running",
-                    timeout=START_TIME,
-                    give_up=lambda: child.poll() is not None,
-                )
-            finally:
-                child.kill()
-                child.wait()
-            if not started:
-                raise _refused(log.tail(1) or "Mosquitto said nothing", log.tail())
-
 
 def _port_taken(port: int) -> PortTakenError:
     return PortTakenError(
         f"Port {port} is taken by another program.",
         advice="Leave the port away to get a free one, or find the program: ss -ltnp (lsof -i on macOS)",
         port=port,
-    )
-
-
-def _refused(why: str, log: str) -> ReloadRefusedError:
-    return ReloadRefusedError(
-        f"The new rules were refused: {why}. The old ones are in force.",
-        advice="Mend the rule and reload again.",
-        log=log,
     )

@@ -44,16 +44,24 @@ _KINDS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("starting", r"mosquitto version (?P<version>[\d.]+) starting"),
         ("terminating", r"mosquitto version (?P<version>[\d.]+) terminating"),
         ("reload", r"Reloading config\."),
-        ("connection", r"New connection from (?P<peer>[\d.:a-fA-F]+?):(?P<peer_port>\d+) on port (?P<port>\d+)\."),
+        (
+            "connection",
+            r"New connection from (?P<peer>[\d.:a-fA-F]+?):(?P<peer_port>\d+) on port (?P<port>\d+)\.",
+        ),
         (
             "connected",
-            r"New client connected from (?P<peer>\S+?):(?P<peer_port>\d+) as (?P<client>.+?) "
-            r"\(p(?P<protocol>\d+), c\d+, k\d+(?:, u'(?P<user>.*)')?\)",
+            (
+                r"New client connected from (?P<peer>\S+?):(?P<peer_port>\d+) as (?P<client>.+?) "
+                r"\(p(?P<protocol>\d+), c\d+, k\d+(?:, u'(?P<user>.*)')?\)"
+            ),
         ),
-        ("tls-error", r"Client connection from (?P<peer>\S+) failed: (?P<error>.+)"),
+        ("accept-failed", r"Client connection from (?P<peer>\S+) failed: (?P<error>.+)"),
         ("tls-error", r"OpenSSL Error(?:\[\d+\]| while .+?)?: ?(?P<error>.+)"),
         ("denied", r"Denied (?P<what>PUBLISH|SUBSCRIBE) from (?P<client>\S+) .*?'(?P<topic>[^']*)'"),
-        ("disconnected", r"Client (?P<client>.+?) (?:\[\S+\] )?(?:disconnected|closed its connection)(?P<why>.*)"),
+        (
+            "disconnected",
+            r"Client (?P<client>.+?) (?:\[\S+\] )?(?:disconnected|closed its connection)(?P<why>.*)",
+        ),
         ("in-use", r"Error: Address (?:already )?in use|Error: Address not available"),
         ("takeover", r"Client (?P<client>.+?) already connected, closing old connection\."),
         ("error", r"Error: (?P<error>.+)"),
@@ -78,26 +86,24 @@ def story_of(peer_port: int, lines: Iterable[str]) -> list[str]:
 
     Mosquitto names the client's port only when a connection opens. What follows belongs to it until it closes or
     another one opens, so with several clients at once a TLS error may be told of the wrong one; ask about one at a
-    time where it matters.
+    time where it matters. A client that is so quick that its handshake fails within `accept` gets a single line
+    without a port; it is taken as ours if no line names our port.
 
     Args:
         peer_port: The client's own port.
         lines: The log.
     """
     story: list[str] = []
+    nameless: list[str] = []
     client, ours = "", False
-    for line in lines:
-        event = parse_line(line)
-        if event.kind == "connection":
-            ours = event["peer_port"] == str(peer_port)
-        elif event.kind == "connected":
+    for event in map(parse_line, lines):
+        if event.kind in {"connection", "connected"}:
             ours = event["peer_port"] == str(peer_port)
             client = event["client"] if ours else client
-        mine = client and client in event.text
-        if ours and (event.kind != "other" or mine or not client):
+        if event.kind == "accept-failed":
+            nameless.append(event.text)
+        elif (client and client in event.text) or (ours and not client):
             story.append(event.text)
-        elif mine:
-            story.append(event.text)
-        if ours and event.kind == "disconnected":
+        if event.kind == "disconnected":
             ours = False
-    return story
+    return story or nameless[:1]

@@ -79,7 +79,7 @@ class LogFile:
         deadline = Deadline(timeout)
         while True:
             story = story_of(peer_port, self.lines(since))
-            ended = any(parse_line(line).kind == "disconnected" for line in story)
+            ended = any(parse_line(line).kind in {"disconnected", "accept-failed"} for line in story)
             if ended or deadline.passed:
                 return story
             deadline.pause()

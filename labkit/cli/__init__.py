@@ -65,7 +65,7 @@ class _Lazy(click.Group):
 @click.version_option(__version__, prog_name="labkit")
 @click.option("--debug", is_flag=True, help="Show tracebacks (also LABKIT_DEBUG=1).")
 def cli(debug: bool) -> None:  # noqa: FBT001 - click passes flags by position
-    """IoT Device Security Labs: learn device security by attacking your own.
+    r"""IoT Device Security Labs: learn device security by attacking your own.
 
     \b
     A first round, from nothing to a refused intruder:

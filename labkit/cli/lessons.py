@@ -41,7 +41,9 @@ def course_folder() -> Path:
 
 @click.command()
 @click.argument("slugs", nargs=-1)
-@click.option("--out", type=click.Path(path_type=Path), help="Where to write; build/run in the course without it.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Where to write; build/run in the course without it."
+)
 @json_option
 def run(slugs: tuple[str, ...], out: Path | None, as_json: bool) -> int:  # noqa: FBT001 - click passes by position
     """Execute every lesson (or only SLUGS) without a person, and write a report.
@@ -71,7 +73,7 @@ def _progress() -> Iterator[Callable[[str, int, int, str], None]]:
     if not sys.stderr.isatty():
         started = time.monotonic()
 
-        def plain(slug: str, cell: int, total: int, what: str) -> None:
+        def plain(slug: str, _cell: int, total: int, what: str) -> None:
             if total:
                 click.echo(f"{time.monotonic() - started:6.1f} s  {slug}: {what}", err=True)
 
@@ -96,7 +98,8 @@ def _sum_up(report: Report, target: Path) -> None:
         colour = "green" if lesson.status == "passed" else "red"
         held = sum(claim.held for claim in lesson.claims)
         click.secho(
-            f"{lesson.slug}: {lesson.status}, {held} of {len(lesson.claims)} claims held, {lesson.seconds:.1f} s", fg=colour
+            f"{lesson.slug}: {lesson.status}, {held} of {len(lesson.claims)} claims held, {lesson.seconds:.1f} s",
+            fg=colour,
         )
         for claim in lesson.claims:
             click.echo(f"  {'held' if claim.held else 'DID NOT HOLD':<13}{claim.text}")

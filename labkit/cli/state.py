@@ -24,10 +24,12 @@ def status(as_json: bool) -> None:  # noqa: FBT001 - click passes flags by posit
 
 
 @click.command()
-@click.option("--to", "checkpoint", metavar="NAME", help="Go back to this checkpoint instead of starting over.")
+@click.option(
+    "--to", "checkpoint", metavar="NAME", help="Go back to this checkpoint instead of starting over."
+)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def reset(checkpoint: str | None, yes: bool) -> None:  # noqa: FBT001
-    """Start over: stop the broker, remove keys, certificates and progress. Your own files stay.
+    r"""Start over: stop the broker, remove keys, certificates and progress. Your own files stay.
 
     \b
       labkit reset                start over
@@ -40,7 +42,7 @@ def reset(checkpoint: str | None, yes: bool) -> None:  # noqa: FBT001
         if not yes:
             lost = len(workspace.files())
             click.confirm(f"{workspace.root}: {lost} files that the lab made will go. Continue?", abort=True)
-        broker.stop_all(workspace)
+        broker.stop_all(workspace.path("broker"))
         if checkpoint:
             workspace.restore(checkpoint)
             click.echo(f"Back at {checkpoint}.")

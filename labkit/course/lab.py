@@ -56,6 +56,7 @@ def open_lab(slug: str, *, workspace: Path | str | None = None, lesson: Lesson |
         _open.close()
     chosen = lesson or find(slug)
     _open = Lab(chosen, Workspace.open(workspace))
+    _show(_open.status())
     return _open
 
 
@@ -92,7 +93,7 @@ class Lab:
         return str(self.status())
 
     def _repr_html_(self) -> str:
-        return self.status()._repr_html_()  # noqa: SLF001 - the same display
+        return self.status()._repr_html_()
 
     @property
     def _start(self) -> str:
@@ -172,16 +173,15 @@ class Lab:
             return "nothing; next time say it before you look, it is worth it"
         if chosen == asked.answer:
             return f"{asked.options[chosen]}: right"
-        return f"{asked.options[chosen]}. {asked.feedback.get(chosen, f'It was: {asked.options[asked.answer]}')}"
+        return (
+            f"{asked.options[chosen]}. {asked.feedback.get(chosen, f'It was: {asked.options[asked.answer]}')}"
+        )
 
-    def check(self, name: str) -> CheckResult:
+    def check(self, name: str) -> None:
         """Judge an exercise by its files and by live endpoints.
 
         Args:
             name: Which exercise.
-
-        Returns:
-            What was found; it is shown too.
         """
         found = _find(self.lesson.checks, name)
         result = _judged(found, self)
@@ -190,7 +190,6 @@ class Lab:
         rows = [("result", words[result.status])]
         rows += [(label, text) for label, text in _findings(result) if text]
         _show(Table(f"{name}: {found.objective}", ("", ""), rows))
-        return result
 
     def hint(self, name: str) -> None:
         """Give the next hint to an exercise: three, each more helpful than the one before."""
@@ -312,7 +311,9 @@ def _install_short_errors() -> None:
     if shell is None or os.environ.get("LABKIT_DEBUG"):
         return
 
-    def handler(_shell: Any, _kind: type, error: LabError, _trace: Any, tb_offset: int | None = None) -> list[str]:
+    def handler(
+        _shell: Any, _kind: type, error: LabError, _trace: Any, tb_offset: int | None = None
+    ) -> list[str]:
         del tb_offset
         lines = [f"{type(error).__name__}: {error.message}", f"  {error.advice}"]
         print("\n".join(lines), file=sys.stderr)

@@ -142,7 +142,9 @@ def evidence(outcome: Outcome) -> str:
         parts.append(f"alert {detail['alert']}")
     if detail.get("received"):
         parts.append("the observer received it")
-    lines = [line for line in detail.get("broker_log", ()) if not line.startswith(("New connection", "Sending"))]
+    lines = [
+        line for line in detail.get("broker_log", ()) if not line.startswith(("New connection", "Sending"))
+    ]
     if lines:
         parts.append(f"broker: {lines[0]}")
     if detail.get("openssl"):

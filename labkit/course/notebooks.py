@@ -11,6 +11,7 @@ import ast
 import hashlib
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import jupytext
@@ -128,7 +129,9 @@ def _written(source: Source, *, solved: bool) -> str:
     for cell in notebook.cells:
         cell.source = _without_markers(cell.source) if solved else _without_solution(cell.source)
         cell.id = _stable_id(cell, seen)
-        cell.metadata = {key: cell.metadata[key] for key in sorted(cell.metadata) if key in {"exercise", "kind", "tags"}}
+        cell.metadata = {
+            key: cell.metadata[key] for key in sorted(cell.metadata) if key in {"exercise", "kind", "tags"}
+        }
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
     notebook.metadata = {
@@ -137,7 +140,7 @@ def _written(source: Source, *, solved: bool) -> str:
     }
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     nbformat.validate(notebook)
-    return nbformat.writes(notebook, indent=1) + "\n"
+    return str(nbformat.writes(notebook, indent=1)) + "\n"
 
 
 def _read(source: Source) -> Any:
@@ -199,25 +202,37 @@ def _broken(cells: Sequence[Any]) -> Iterator[tuple[bool, str]]:
     for section in SECTIONS:
         yield section not in [text for _, text in headings], f"there is no section {section!r}"
     levels = [level for level, _ in headings]
-    jumps = [b for a, b in zip(levels, levels[1:], strict=False) if b > a + 1]
+    jumps = [b for a, b in pairwise(levels) if b > a + 1]
     yield levels.count(1) != 1 or bool(jumps), "headings begin with one # and go down one step at a time"
-    yield not code or len(code[0].source.strip().split("\n")) != 2, "the first code cell is import and open_lab"
+    yield (
+        not code or len(code[0].source.strip().split("\n")) != 2,
+        "the first code cell is import and open_lab",
+    )
     yield "lab.close()" not in (code[-1].source if code else ""), "the last code cell closes the lab"
     yield bool(re.search(r"!\[\s*\]\(", prose)), "a picture has no alternative text"
-    yield "PRIVATE KEY" in prose + "".join(cell.source for cell in code), "key material has no place in a notebook"
+    yield (
+        "PRIVATE KEY" in prose + "".join(cell.source for cell in code),
+        "key material has no place in a notebook",
+    )
     yield any(re.search(r"^\s*[!%]", cell.source, re.MULTILINE) for cell in code), "no shell or magic lines"
     for cell in code:
         yield from _broken_code(cell)
     row = 0
     for cell in cells:
         row = row + 1 if cell.cell_type == "code" else 0
-        yield row > _MAX_CODE_IN_A_ROW, f"more than {_MAX_CODE_IN_A_ROW} code cells in a row: {cell.source[:40]!r}"
+        yield (
+            row > _MAX_CODE_IN_A_ROW,
+            f"more than {_MAX_CODE_IN_A_ROW} code cells in a row: {cell.source[:40]!r}",
+        )
 
 
 def _broken_code(cell: Any) -> Iterator[tuple[bool, str]]:
     marks = [line.strip() for line in cell.source.split("\n") if line.strip() in {BEGIN, END}]
     yield marks not in ([], [BEGIN, END]), f"solution markers don't pair: {cell.source[:40]!r}"
-    yield bool(marks) != bool(cell.metadata.get("exercise")), f"exercise without solution, or reverse: {cell.source[:40]!r}"
+    yield (
+        bool(marks) != bool(cell.metadata.get("exercise")),
+        f"exercise without solution, or reverse: {cell.source[:40]!r}",
+    )
     for text in (cell.source, _without_solution(cell.source)):
         try:
             ast.parse(text)

@@ -49,7 +49,11 @@ class Progress:
             found = self._workspace.read_json(_FILE)
         except FileNotFoundError:
             return {"format": FORMAT, "lessons": {}}
-        if not (isinstance(found, dict) and found.get("format") == FORMAT and isinstance(found.get("lessons"), dict)):
+        if not (
+            isinstance(found, dict)
+            and found.get("format") == FORMAT
+            and isinstance(found.get("lessons"), dict)
+        ):
             path = self._workspace.path(_FILE)
             raise WorkspaceCorruptError(
                 f"{path} does not hold the progress of this course.",

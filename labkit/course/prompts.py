@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import html
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -56,13 +59,13 @@ def _radio(options: Mapping[str, str], chosen: str | None, on_choice: Callable[[
 
     buttons = widgets.RadioButtons(
         options=[(text, key) for key, text in options.items()],
-        index=list(options).index(chosen) if chosen in options else None,
+        index=list(options).index(chosen) if chosen and chosen in options else None,
         layout=widgets.Layout(width="max-content"),
     )
     said = widgets.HTML()
 
     def clicked(change: Any) -> None:
-        said.value = _plain(on_choice(change["new"]))
+        said.value = html.escape(on_choice(change["new"]))
 
     buttons.observe(clicked, names="value")
     display(widgets.VBox([buttons, said]))
@@ -77,19 +80,21 @@ def ask_all(questions: Sequence[Question], *, answers: str | None, by_hand: str)
         by_hand: What to type instead of clicking.
     """
     for number, question in enumerate(questions, start=1):
+        lettered = _lettered(question)
         print(f"{number}. {question.text}")
-        for letter, (text, _, _) in zip("abcdef", question.options, strict=False):
+        for letter, (text, _, _) in lettered.items():
             print(f"   {letter}) {text}")
-        if answers is not None and number <= len(answers):
-            print("   " + feedback(question, answers[number - 1]))
-        elif interactive() and answers is None:
+        if answers is not None:
+            print("   " + feedback(question, answers[number - 1 : number]))
+        elif interactive():
             _radio(
-                {letter: text for letter, (text, _, _) in zip("abcdef", question.options, strict=False)},
+                {letter: text for letter, (text, _, _) in lettered.items()},
                 None,
-                lambda letter, question=question: feedback(question, letter),
+                partial(feedback, question),
             )
     if answers is not None:
-        right = sum(_is_right(q, letter) for q, letter in zip(questions, answers, strict=False))
+        given = zip(questions, answers, strict=False)
+        right = sum(_lettered(q).get(letter, ("", False, ""))[1] for q, letter in given)
         print(f"{right} of {len(questions)} right.")
     else:
         print(f"Without a mouse: {by_hand}")
@@ -97,19 +102,13 @@ def ask_all(questions: Sequence[Question], *, answers: str | None, by_hand: str)
 
 def feedback(question: Question, letter: str) -> str:
     """Return what to say to an answer."""
-    position = "abcdef".find(letter)
-    if not 0 <= position < len(question.options):
-        return f"{letter!r}: not one of the answers"
-    _, right, words = question.options[position]
+    if letter not in _lettered(question):
+        return "no answer" if not letter else f"{letter!r}: not one of the answers"
+    _, right, words = _lettered(question)[letter]
     return f"{letter}: {'right' if right else 'not quite'}. {words}"
 
 
-def _is_right(question: Question, letter: str) -> bool:
-    position = "abcdef".find(letter)
-    return 0 <= position < len(question.options) and question.options[position][1]
-
-
-def _plain(text: str) -> str:
-    import html
-
-    return html.escape(text)
+def _lettered(question: Question) -> dict[str, tuple[str, bool, str]]:
+    # In an order that has nothing to do with which is right, and that is the same each time.
+    mixed = sorted(question.options, key=lambda option: hashlib.sha256(option[0].encode()).digest())
+    return dict(zip("abcdef", mixed, strict=False))

@@ -22,8 +22,8 @@ body { margin: 0 auto; max-width: 70rem; padding: 2rem 1.25rem 4rem; font: 16px/
   color: var(--ink); background: var(--paper); }
 h1 { font-size: 1.7rem; margin: 0 0 .3rem; } h2 { font-size: 1.2rem; margin: 2.4rem 0 .4rem; }
 a { color: var(--link); } .soft { color: var(--soft); }
-.verdict { font-size: 1.15rem; font-weight: 600; padding: .8rem 1rem; border-left: 6px solid; background: var(--card); }
-.good { color: var(--good); border-color: var(--good); } .bad { color: var(--bad); border-color: var(--bad); }
+.verdict { font-size: 1.15rem; font-weight: 600; padding: .8rem 1rem; border-left: 6px solid currentColor; background: var(--card); }
+.good { color: var(--good); } .bad { color: var(--bad); }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; vertical-align: top; padding: .45rem .7rem; border-bottom: 1px solid var(--line); }
 td.word, th.word { white-space: nowrap; font-weight: 600; }
@@ -92,7 +92,9 @@ def index_page(report: Report) -> str:
 def _verdict(report: Report) -> str:
     claims = [claim for lesson in report.lessons for claim in lesson.claims]
     held = sum(claim.held for claim in claims)
-    words = f"{held} of {len(claims)} claims held, in {sum(lesson.seconds for lesson in report.lessons):.0f} s."
+    words = (
+        f"{held} of {len(claims)} claims held, in {sum(lesson.seconds for lesson in report.lessons):.0f} s."
+    )
     if report.interrupted:
         words = f"Stopped in the middle. {words}"
     skipped = [lesson.slug for lesson in report.lessons if lesson.status == "skipped"]

@@ -90,7 +90,9 @@ class Report:
                     "slug": lesson.slug,
                     "status": lesson.status,
                     "seconds": round(lesson.seconds, 2),
-                    "claims": [{"claim": c.claim, "held": c.held, "evidence": c.evidence} for c in lesson.claims],
+                    "claims": [
+                        {"claim": c.claim, "held": c.held, "evidence": c.evidence} for c in lesson.claims
+                    ],
                     **({"problem": lesson.problem} if lesson.problem else {}),
                 }
                 for lesson in self.lessons
@@ -141,7 +143,13 @@ def run_lessons(
 
 def _fresh(out: Path) -> None:
     make_folder(out)
-    for old in (out / "workspace", out / "claims.jsonl", out / "report.json", *out.glob("*.ipynb"), *out.glob("*.html")):
+    for old in (
+        out / "workspace",
+        out / "claims.jsonl",
+        out / "report.json",
+        *out.glob("*.ipynb"),
+        *out.glob("*.html"),
+    ):
         if old.is_dir():
             shutil.rmtree(old)
         else:
@@ -216,12 +224,16 @@ class _Run:
         manager = AsyncKernelManager()
         # Our own Python, whatever kernel somebody has installed under the name python3.
         manager._kernel_spec = KernelSpec(  # noqa: SLF001 - there is no public way to hand one over
-            argv=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+            argv=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=ERROR"],
             language="python",
             display_name="course",
         )
         return NotebookClient(
-            notebook, km=manager, timeout=self.cell_timeout, on_cell_start=self._cell_started, store_widget_state=False
+            notebook,
+            km=manager,
+            timeout=self.cell_timeout,
+            on_cell_start=self._cell_started,
+            store_widget_state=False,
         )
 
     def _cell_started(self, cell: Any, cell_index: int) -> None:
@@ -264,7 +276,12 @@ def _scrubbed(value: Any, replacements: Sequence[tuple[str, str]]) -> Any:
     if isinstance(value, str):
         for old, new in replacements:
             value = value.replace(old, new) if len(old) > 1 else value
-        return re.sub(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END[^\n]*", "[a private key was here]", value, flags=re.S)
+        return re.sub(
+            r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END[^\n]*",
+            "[a private key was here]",
+            value,
+            flags=re.DOTALL,
+        )
     if isinstance(value, dict):
         for key in value:
             value[key] = _scrubbed(value[key], replacements)

@@ -53,7 +53,9 @@ def describe(workspace: Workspace) -> list[Row]:
     """Return the state of a workspace, for a table."""
     rows = [Row("workspace", str(workspace.root)), Row("authority", _authority(workspace))]
     devices = Store(workspace).devices()
-    rows.append(Row("identities", ", ".join(devices[:8]) + (f" and {len(devices) - 8} more" if devices[8:] else "")))
+    rows.append(
+        Row("identities", ", ".join(devices[:8]) + (f" and {len(devices) - 8} more" if devices[8:] else ""))
+    )
     rows += [Row(f"broker in {folder}", text) for folder, text in _brokers(workspace)]
     rows.append(Row("checkpoints", ", ".join(workspace.checkpoints())))
     if holder := workspace.holder():
@@ -98,7 +100,12 @@ def tools(*, fetch: bool) -> list[Tool]:
         fetch: Whether Mosquitto may be fetched.
     """
     python = Tool("python", True, platform.python_version(), sys.executable, "everything", required=True)  # noqa: FBT003
-    return [python, _mosquitto(fetch=fetch), _openssl(), *map(_library, ("cryptography", "paho-mqtt", "esptool"))]
+    return [
+        python,
+        _mosquitto(fetch=fetch),
+        _openssl(),
+        *map(_library, ("cryptography", "paho-mqtt", "esptool")),
+    ]
 
 
 def _mosquitto(*, fetch: bool) -> Tool:

@@ -33,7 +33,9 @@ class Table:
         head = "".join(f'<th scope="col" style="{_CELL}">{_safe(column)}</th>' for column in self.columns)
         body = "".join(f"<tr>{self._cells(row)}</tr>" for row in self.rows)
         note = f'<p style="margin:.2em 0">{_safe(self.note)}</p>' if self.note else ""
-        caption = f'<caption style="text-align:left;font-weight:600;padding:.3em 0">{_safe(self.title)}</caption>'
+        caption = (
+            f'<caption style="text-align:left;font-weight:600;padding:.3em 0">{_safe(self.title)}</caption>'
+        )
         return (
             f'<table style="border-collapse:collapse;text-align:left">{caption}'
             f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{note}"
@@ -53,7 +55,8 @@ class Table:
         lines = [[_wrapped(str(cell)) for cell in row] for row in self.rows]
         heads = [[str(column)] for column in self.columns]
         widths = [
-            max(len(text) for row in [heads, *lines] for text in row[column]) for column in range(len(self.columns))
+            max(len(text) for row in [heads, *lines] for text in row[column])
+            for column in range(len(self.columns))
         ]
         rule = "  ".join("-" * width for width in widths)
         out = [self.title, *_text_row(heads, widths), rule]

@@ -51,7 +51,9 @@ class Session:
         client.on_disconnect = lambda *_: self._answers.put(("connect", 0, -1))
         client.on_subscribe = self._on_subscribe
         client.on_publish = self._on_publish
-        client.on_message = lambda _c, _u, message: self._inbox.put(Message(message.topic, bytes(message.payload)))
+        client.on_message = lambda _c, _u, message: self._inbox.put(
+            Message(message.topic, bytes(message.payload))
+        )
 
     def _on_connect(self, _client: Any, _user: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         self._answers.put(("connect", 0, reason.value))
@@ -197,7 +199,9 @@ def delivered(
     while (message := observer.wait_for("#", timeout=timeout)) is not None:
         if message.topic == fence and message.payload == nonce.encode():
             reason = REASONS.get(code, "not-delivered")
-            return Outcome("authorised", accepted=False, reason=reason, detail={"reason_code": code, "topic": topic})
+            return Outcome(
+                "authorised", accepted=False, reason=reason, detail={"reason_code": code, "topic": topic}
+            )
         if message.topic == topic and message.payload == payload.encode():
             seen = {"reason_code": code, "topic": topic, "received": payload}
             observer.wait_for(fence, timeout=timeout)

@@ -48,7 +48,9 @@ class Identity:
     key: Path
 
 
-def client_context(trust: Path, identity: Identity | None = None, *, tls: str | None = None) -> ssl.SSLContext:
+def client_context(
+    trust: Path, identity: Identity | None = None, *, tls: str | None = None
+) -> ssl.SSLContext:
     """Return a context that verifies the server's chain, dates, purpose and name, always.
 
     Args:
@@ -69,7 +71,9 @@ def client_context(trust: Path, identity: Identity | None = None, *, tls: str | 
     try:
         context.load_verify_locations(cafile=trust)
     except OSError as error:
-        raise _refused(trust, "unreadable", f"it can't be read as a list of certificates ({_words(error)})") from error
+        raise _refused(
+            trust, "unreadable", f"it can't be read as a list of certificates ({_words(error)})"
+        ) from error
     if identity:
         _load(context, identity)
     return context

@@ -92,7 +92,9 @@ def reason_of(code: int, protocol: int) -> str:
     return table.get(code, f"code-{code}")
 
 
-def connect(*, protocol: int, client_id: str = "", username: str | None = None, keep_alive: int = 30) -> bytes:
+def connect(
+    *, protocol: int, client_id: str = "", username: str | None = None, keep_alive: int = 30
+) -> bytes:
     """Return a CONNECT that begins a clean session (MQTT 5 §3.1)."""
     flags = 0x02 | (0x80 if username is not None else 0)
     header = _text("MQTT") + bytes([protocol, flags]) + keep_alive.to_bytes(2, "big")

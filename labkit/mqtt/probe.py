@@ -107,7 +107,9 @@ def probe(
         attempt.publish(publish, payload)
         return attempt.accepted("authorised")
     except _Refused as verdict:
-        return Outcome(verdict.stage, accepted=False, reason=verdict.reason, detail={**attempt.seen, **verdict.detail})
+        return Outcome(
+            verdict.stage, accepted=False, reason=verdict.reason, detail={**attempt.seen, **verdict.detail}
+        )
     finally:
         attempt.close()
 
@@ -228,7 +230,9 @@ def _tls_refusal(error: OSError | ValueError) -> _Refused:
     """Return what an error during or after the handshake means."""
     if isinstance(error, ssl.SSLCertVerificationError):
         reason = _SERVER_FAULTS.get(error.verify_code, "server-refused")
-        return _Refused("tls", reason, client_error=f"{error.verify_message} (verify code {error.verify_code})")
+        return _Refused(
+            "tls", reason, client_error=f"{error.verify_message} (verify code {error.verify_code})"
+        )
     if isinstance(error, TimeoutError):
         return _Refused("tls", "timeout", client_error="no answer in time")
     word = getattr(error, "reason", None) or ""

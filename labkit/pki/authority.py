@@ -155,7 +155,9 @@ class Authority:
             # The key would sign it and every verifier would refuse it (RFC 5280 §4.2.1.9).
             raise _refused("path-length", f"{self.name} may not sign authorities (pathlen:0)")
         key = Key.generate(profile.key_kind)
-        certificate = self._template(profile).sign(subject_of(name, organisation), key.public, self._serials())
+        certificate = self._template(profile).sign(
+            subject_of(name, organisation), key.public, self._serials()
+        )
         self._record([(certificate, key.public, name)], profile)
         return Authority(
             certificate,
@@ -273,7 +275,12 @@ class Authority:
         while chosen := [names.device_id(text) for text in islice(remaining, batch)]:
             made = [(common, Key.generate(profile.key_kind)) for common in chosen]
             signed = [
-                (template.sign(template.subject(common), key.public, self._serials(), device_names(common)), key)
+                (
+                    template.sign(
+                        template.subject(common), key.public, self._serials(), device_names(common)
+                    ),
+                    key,
+                )
                 for common, key in made
             ]
             self._record(
@@ -416,6 +423,4 @@ def _path_length(certificate: x509.Certificate) -> int | None:
 
 
 def _refused(rule: str, why: str) -> IssuanceRefusedError:
-    return IssuanceRefusedError(
-        f"Not issued: {why}.", advice="Look at it with: labkit ca show", rule=rule
-    )
+    return IssuanceRefusedError(f"Not issued: {why}.", advice="Look at it with: labkit ca show", rule=rule)

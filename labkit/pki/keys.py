@@ -154,7 +154,9 @@ def check_policy(public: object) -> PublicKey:
     if not isinstance(public, rsa.RSAPublicKey):
         raise _refused("kind", "it is neither an EC nor an RSA key")
     if public.key_size < MIN_RSA_BITS:
-        raise _refused("rsa-too-short", f"RSA with {public.key_size} bits; at least {MIN_RSA_BITS} are needed")
+        raise _refused(
+            "rsa-too-short", f"RSA with {public.key_size} bits; at least {MIN_RSA_BITS} are needed"
+        )
     # NIST SP 800-56B §6.2: a public exponent below 2^16 has made padding bugs exploitable.
     if public.public_numbers().e < 1 << 16:
         raise _refused("rsa-exponent", f"RSA with the public exponent {public.public_numbers().e}")

@@ -6,7 +6,6 @@ import datetime as dt
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from labkit.errors import AlreadyIssuedError, IssuanceRefusedError
@@ -14,6 +13,8 @@ from labkit.pki.keys import PublicKey, fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from cryptography import x509
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,11 @@ class Entry:
 
     def to_json(self) -> dict[str, str]:
         """Return plain values, ready for `json.dumps`."""
-        return {**asdict(self), "not_before": self.not_before.isoformat(), "not_after": self.not_after.isoformat()}
+        return {
+            **asdict(self),
+            "not_before": self.not_before.isoformat(),
+            "not_after": self.not_after.isoformat(),
+        }
 
 
 class Ledger(Protocol):
@@ -115,7 +120,9 @@ class Index:
                 raise _refused("serial-reused", f"serial {entry.serial} was given out before")
             owner = keys.get(entry.key) or self._keys.get(entry.key, entry.name)
             if owner != entry.name:
-                raise _refused("key-reused", f"{owner} has this public key, so {entry.name} can't have it too")
+                raise _refused(
+                    "key-reused", f"{owner} has this public key, so {entry.name} can't have it too"
+                )
             before = fresh.get(place) or self._latest.get(place)
             if before and before.not_after > now and not renew:
                 raise _already_issued(before)
@@ -151,6 +158,4 @@ def _already_issued(before: Entry) -> AlreadyIssuedError:
 
 
 def _refused(rule: str, why: str) -> IssuanceRefusedError:
-    return IssuanceRefusedError(
-        f"Not issued: {why}.", advice="Make a fresh key and ask again.", rule=rule
-    )
+    return IssuanceRefusedError(f"Not issued: {why}.", advice="Make a fresh key and ask again.", rule=rule)

@@ -22,7 +22,19 @@ OPERATORS = frozenset({"admin", "operator", "auditor"})
 """Names for people. Only `Authority.issue_operator` gives them out."""
 
 RESERVED = OPERATORS | frozenset(
-    {"all", "anonymous", "any", "broker", "ca", "localhost", "provisioning", "root", "server", "sys", "system"}
+    {
+        "all",
+        "anonymous",
+        "any",
+        "broker",
+        "ca",
+        "localhost",
+        "provisioning",
+        "root",
+        "server",
+        "sys",
+        "system",
+    }
 )
 """Names that no device may have, because something else answers to them."""
 

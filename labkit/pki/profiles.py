@@ -57,10 +57,20 @@ class Profile:
 ROOT = Profile("root", ca=True, path_length=None, days=10 * YEAR, key_kind="p384")
 INTERMEDIATE = Profile("intermediate", ca=True, path_length=0, days=5 * YEAR, key_kind="p256")
 SERVER = Profile(
-    "server", ca=False, path_length=None, days=YEAR, key_kind="p256", purposes=(ExtendedKeyUsageOID.SERVER_AUTH,)
+    "server",
+    ca=False,
+    path_length=None,
+    days=YEAR,
+    key_kind="p256",
+    purposes=(ExtendedKeyUsageOID.SERVER_AUTH,),
 )
 DEVICE = Profile(
-    "device", ca=False, path_length=None, days=YEAR, key_kind="p256", purposes=(ExtendedKeyUsageOID.CLIENT_AUTH,)
+    "device",
+    ca=False,
+    path_length=None,
+    days=YEAR,
+    key_kind="p256",
+    purposes=(ExtendedKeyUsageOID.CLIENT_AUTH,),
 )
 OPERATOR = replace(DEVICE, name="operator")
 

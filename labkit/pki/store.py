@@ -163,7 +163,9 @@ class Store:
         names: What the authorities are called, when they are made.
     """
 
-    def __init__(self, workspace: Workspace, *, clock: Clock = SYSTEM_CLOCK, names: Names | None = None) -> None:
+    def __init__(
+        self, workspace: Workspace, *, clock: Clock = SYSTEM_CLOCK, names: Names | None = None
+    ) -> None:
         self.workspace = workspace
         self.ledger = FileLedger(workspace)
         self._clock = clock
@@ -229,7 +231,7 @@ class Store:
             IssuanceRefusedError: An authority is there already (`rule` is `authority-exists`).
             PassphraseError: The passphrase is empty.
         """
-        self._refuse_second_authority()
+        self.refuse_second_authority()
         if not passphrase:
             raise PassphraseError(
                 "The root's key needs a passphrase.",
@@ -279,7 +281,12 @@ class Store:
             return issue(name, renew=True)
         return found
 
-    def _refuse_second_authority(self) -> None:
+    def refuse_second_authority(self) -> None:
+        """Raise if an authority is there already.
+
+        Raises:
+            IssuanceRefusedError: It is (`rule` is `authority-exists`).
+        """
         # A root without a broker's certificate is a `create` that was cut off: nothing below it was handed out.
         if self.exists:
             raise IssuanceRefusedError(
@@ -430,7 +437,11 @@ class Store:
 
     def certificate(self, name: str) -> x509.Certificate:
         """Return the certificate of `root`, `intermediate`, `broker`, a device or an operator."""
-        places = {"root": "root/ca.crt", "intermediate": "intermediate/intermediate.crt", "broker": "server/broker.crt"}
+        places = {
+            "root": "root/ca.crt",
+            "intermediate": "intermediate/intermediate.crt",
+            "broker": "server/broker.crt",
+        }
         if name not in places:
             self.device(name)
         return self._certificate(places.get(name, f"devices/{name}.crt"))
@@ -492,4 +503,3 @@ def _corrupt(path: Path, why: str) -> WorkspaceCorruptError:
         advice="Go back to a checkpoint (labkit reset --to NAME), or start afresh (labkit reset).",
         path=path,
     )
-

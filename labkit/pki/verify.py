@@ -53,7 +53,9 @@ def verify_chain(
     if now > leaf.not_valid_after_utc:
         raise _invalid("expired", subject, f"it ran out at {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC")
     if now < leaf.not_valid_before_utc:
-        raise _invalid("not-yet-valid", subject, f"it begins at {leaf.not_valid_before_utc:%Y-%m-%d %H:%M} UTC")
+        raise _invalid(
+            "not-yet-valid", subject, f"it begins at {leaf.not_valid_before_utc:%Y-%m-%d %H:%M} UTC"
+        )
     if _PURPOSES[purpose] not in _purposes(leaf):
         raise _invalid("purpose", subject, f"it is not for use as a {purpose}")
     builder = PolicyBuilder().store(Store(list(roots))).time(now)

@@ -41,7 +41,9 @@ _SAME_ON_THE_WIRE = {
 }
 
 
-def diagnose(outcome: Outcome, *, broker_lines: Sequence[str] = (), verdict: Verdict | None = None) -> Outcome:
+def diagnose(
+    outcome: Outcome, *, broker_lines: Sequence[str] = (), verdict: Verdict | None = None
+) -> Outcome:
     """Put the witnesses together.
 
     Args:
@@ -62,7 +64,9 @@ def diagnose(outcome: Outcome, *, broker_lines: Sequence[str] = (), verdict: Ver
     if outcome.accepted or outcome.stage != "tls":
         return outcome.with_detail(**detail)
     reason, why = _explain(outcome.reason, broker_lines, verdict)
-    return Outcome(outcome.stage, accepted=False, reason=reason, detail={**outcome.detail, **detail, "diagnosis": why})
+    return Outcome(
+        outcome.stage, accepted=False, reason=reason, detail={**outcome.detail, **detail, "diagnosis": why}
+    )
 
 
 def _explain(wire: str, lines: Sequence[str], verdict: Verdict | None) -> tuple[str, str]:

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import secrets
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
 from labkit import broker as brokers
-from labkit.broker import DEVICE_ACL, Broker
+from labkit.broker import DEVICE_ACL, Broker, decide
+from labkit.errors import NotRefusedError
 from labkit.mqtt import Endpoint, Identity, Session, delivered, open_session, probe
 from labkit.pki import flawed
 from labkit.pki import openssl as openssl_tool
 from labkit.scenarios.diagnosis import diagnose
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from labkit.broker import Acl
     from labkit.outcome import Outcome
-    from labkit.pki import IdentityFiles, Store
+    from labkit.pki import IdentityFiles, Issued, Store
     from labkit.pki.openssl import Verdict
 
 OBSERVER = "admin"
@@ -86,14 +88,16 @@ class Site:
             Their identities by label, in the order asked for.
         """
         authority = self.store.authority()
-        makers = {
+        makers: dict[str, Callable[[str], Issued]] = {
             "expired": partial(flawed.expired, authority),
             "not-yet-valid": partial(flawed.not_yet_valid, authority),
             "rogue": partial(flawed.rogue, authority),
             "self-signed": flawed.self_signed,
         }
         return {
-            label: self.store.server() if label == "server" else self.store.save_intruder(label, makers[label](VICTIM))
+            label: self.store.server()
+            if label == "server"
+            else self.store.save_intruder(label, makers[label](VICTIM))
             for label in labels or INTRUDERS
         }
 
@@ -161,6 +165,32 @@ class Site:
         who = Identity(files.certificate, files.key)
         with open_session(self.endpoint, trust=self.trust, identity=who) as session:
             yield session
+
+    def reload(self, acl: Acl) -> None:
+        """Put new access rules in force, and see with our own eyes that something forbidden is refused.
+
+        Args:
+            acl: The new rules.
+
+        Raises:
+            AclError, ReloadRefusedError: The old rules are in force; see `Broker.reload`.
+            BrokerGoneError: The broker has died.
+        """
+        self.broker.reload(acl, confirm=lambda: self._confirm(acl))
+
+    def _confirm(self, acl: Acl) -> None:
+        topic = f"labkit/canary/{secrets.token_hex(8)}"
+        if decide(acl, username=OBSERVER, client_id=OBSERVER, topic=topic, access="write"):
+            return  # rules that allow everything can't be told from none
+        self.close()  # the probe takes the observer's client id
+        outcome = self.attempt(self.identity(OBSERVER), publish=topic)
+        if outcome.reason != "not-authorised":
+            raise NotRefusedError(
+                f"a message that the rules forbid was not refused ({outcome})",
+                advice="The broker does not go by its rules. Stop it: labkit broker stop",
+                expected="not-authorised",
+                outcome=outcome,
+            )
 
     def _observed(self) -> Session:
         if self._observer is None:

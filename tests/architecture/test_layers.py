@@ -108,9 +108,13 @@ def test_imports_go_down(path: Path) -> None:
 def test_pure_files_import_nothing_impure(name: str) -> None:
     """The pure core has no socket, process, file or clock of its own."""
     path = PACKAGE / name
-    touched = {module for module in imports_of(path) for bad in IMPURE if (module + ".").startswith(bad + ".")}
+    touched = {
+        module for module in imports_of(path) for bad in IMPURE if (module + ".").startswith(bad + ".")
+    }
     assert set() == touched
-    calls = {ast.unparse(node.func) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)}
+    calls = {
+        ast.unparse(node.func) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)
+    }
     assert not calls & {"open", "datetime.now", "dt.datetime.now", "datetime.datetime.now", "Path.open"}
 
 
@@ -133,12 +137,21 @@ def test_packages_list_their_names_sorted(name: str) -> None:
     public = getattr(package, "__all__", None)
     assert public is not None, f"labkit.{name} has no __all__"
     assert sorted(public) == list(public)
-    assert [] == [word for word in public if not hasattr(package, word)]
+    assert [word for word in public if not hasattr(package, word)] == []
 
 
 def test_importing_labkit_is_cheap() -> None:
     """Importing the command line loads no plotting, notebook, TLS or crypto machinery."""
-    heavy = ("matplotlib", "IPython", "nbclient", "cryptography", "paho", "jupytext", "nbconvert", "ipywidgets")
+    heavy = (
+        "matplotlib",
+        "IPython",
+        "nbclient",
+        "cryptography",
+        "paho",
+        "jupytext",
+        "nbconvert",
+        "ipywidgets",
+    )
     program = "import sys, labkit.cli; print(*sys.modules)"
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert set() == set(heavy) & set(ended.stdout.split())
@@ -146,7 +159,7 @@ def test_importing_labkit_is_cheap() -> None:
 
 def test_no_lesson_is_named_outside_the_course() -> None:
     """Mechanisms do not know which lesson uses them."""
-    from labkit.course.lessons import slugs  # noqa: PLC0415 - needs the course only here
+    from labkit.course.lessons import slugs
 
     named = {
         (str(path.relative_to(PACKAGE)), slug)

@@ -70,5 +70,5 @@ def test_other_verdicts_keep_their_reason(outcome: Outcome) -> None:
     """An acceptance, or a refusal after TLS, is passed on with the witnesses beside it."""
     found = diagnose(outcome, broker_lines=["a line"], verdict=GOOD)
     assert (outcome.stage, outcome.accepted, outcome.reason) == (found.stage, found.accepted, found.reason)
-    assert ["a line"] == found.detail["broker_log"]
+    assert found.detail["broker_log"] == ["a line"]
     assert found.detail["openssl"] == "OK"

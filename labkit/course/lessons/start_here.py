@@ -38,11 +38,13 @@ CLAIMS = (
         "unknown-ca",
         "impostor",
     ),
-    Claim("expired-refused", "A certificate that ran out is refused.", "tls", "certificate-expired", "expired"),
-    Claim("server-refused", "A server's certificate is no use to a client.", "tls", "wrong-purpose", "server"),
     Claim(
-        "self-signed-refused", "Nobody can vouch for himself.", "tls", "unknown-ca", "self-signed"
+        "expired-refused", "A certificate that ran out is refused.", "tls", "certificate-expired", "expired"
     ),
+    Claim(
+        "server-refused", "A server's certificate is no use to a client.", "tls", "wrong-purpose", "server"
+    ),
+    Claim("self-signed-refused", "Nobody can vouch for himself.", "tls", "unknown-ca", "self-signed"),
     Claim("device-still-in", "The broker that refused five intruders lets the device in.", "authorised"),
     Claim(
         "vacuous-nobody",
@@ -67,7 +69,10 @@ PREDICTIONS = (
         "The impostor's chain carries our names and another key. What happens?",
         _LAYERS,
         "tls",
-        {**_TLS_FEEDBACK, "in": "It did not get in. Names are text that anybody can write; only a signature counts."},
+        {
+            **_TLS_FEEDBACK,
+            "in": "It did not get in. Names are text that anybody can write; only a signature counts.",
+        },
     ),
     Prediction(
         "expired", "Expired: a device of ours, one day too late. What happens?", _LAYERS, "tls", _TLS_FEEDBACK
@@ -77,7 +82,10 @@ PREDICTIONS = (
         "Server: the broker's own certificate, stolen, with its key. What happens?",
         _LAYERS,
         "tls",
-        {**_TLS_FEEDBACK, "in": "It did not get in: a certificate has a purpose, and this one's is to be a server."},
+        {
+            **_TLS_FEEDBACK,
+            "in": "It did not get in: a certificate has a purpose, and this one's is to be a server.",
+        },
     ),
     Prediction(
         "self-signed", "Self-signed: it vouches for itself. What happens?", _LAYERS, "tls", _TLS_FEEDBACK
@@ -96,9 +104,21 @@ READY = (
     Question(
         "What is at 127.0.0.1?",
         (
-            ("This computer, reached through itself", True, "Yes: the loopback address. It never leaves the machine."),
-            ("The router", False, "A router has an address in your network, often ending in .1. Read: loopback."),
-            ("Whichever computer has that address", False, "Every computer has it, for itself. Read: loopback."),
+            (
+                "This computer, reached through itself",
+                True,
+                "Yes: the loopback address. It never leaves the machine.",
+            ),
+            (
+                "The router",
+                False,
+                "A router has an address in your network, often ending in .1. Read: loopback.",
+            ),
+            (
+                "Whichever computer has that address",
+                False,
+                "Every computer has it, for itself. Read: loopback.",
+            ),
         ),
     ),
     Question(
@@ -113,7 +133,11 @@ READY = (
         "In MQTT, who receives a message?",
         (
             ("Every client subscribed to a matching topic", True, "Yes, and the broker hands it on."),
-            ("The client that it is addressed to", False, "Messages go to topics, not to clients. Read: MQTT publish and subscribe."),
+            (
+                "The client that it is addressed to",
+                False,
+                "Messages go to topics, not to clients. Read: MQTT publish and subscribe.",
+            ),
             ("All clients", False, "Only those who subscribed. Read: MQTT publish and subscribe."),
         ),
     ),
@@ -129,22 +153,46 @@ READY = (
         "You have somebody's public key. What can you do with it?",
         (
             ("Check a signature that the owner made", True, "Yes, and encrypt for the owner."),
-            ("Sign in the owner's name", False, "For that you need the private key. Read: public-key cryptography."),
-            ("Work out the private key", False, "If that were possible, none of this would work. Read: public-key cryptography."),
+            (
+                "Sign in the owner's name",
+                False,
+                "For that you need the private key. Read: public-key cryptography.",
+            ),
+            (
+                "Work out the private key",
+                False,
+                "If that were possible, none of this would work. Read: public-key cryptography.",
+            ),
         ),
     ),
     Question(
         "Two files have the same SHA-256 hash. What follows?",
         (
-            ("For all practical purposes they are the same file", True, "Yes: nobody knows two different ones."),
-            ("They have the same length, nothing more", False, "The hash is 32 bytes whatever the length. Read: cryptographic hashes."),
-            ("They were made by the same person", False, "A hash knows no author; a signature does. Read: cryptographic hashes."),
+            (
+                "For all practical purposes they are the same file",
+                True,
+                "Yes: nobody knows two different ones.",
+            ),
+            (
+                "They have the same length, nothing more",
+                False,
+                "The hash is 32 bytes whatever the length. Read: cryptographic hashes.",
+            ),
+            (
+                "They were made by the same person",
+                False,
+                "A hash knows no author; a signature does. Read: cryptographic hashes.",
+            ),
         ),
     ),
     Question(
         "What does `with open('a') as file:` promise in Python?",
         (
-            ("The file is closed at the end, also after an error", True, "Yes. Our brokers stop the same way."),
+            (
+                "The file is closed at the end, also after an error",
+                True,
+                "Yes. Our brokers stop the same way.",
+            ),
             ("The file exists", False, "It raises if there is none. Read: context managers."),
             ("Nobody else writes to it", False, "That takes a lock. Read: context managers."),
         ),
@@ -152,9 +200,17 @@ READY = (
     Question(
         "In a notebook, which order of cells counts?",
         (
-            ("The order in which you ran them", True, "Yes: the kernel remembers, whatever the page looks like."),
+            (
+                "The order in which you ran them",
+                True,
+                "Yes: the kernel remembers, whatever the page looks like.",
+            ),
             ("From top to bottom, always", False, "Only after Restart and Run All. Read: notebook kernels."),
-            ("It does not matter", False, "A cell that uses a name needs the cell that made it. Read: notebook kernels."),
+            (
+                "It does not matter",
+                False,
+                "A cell that uses a name needs the cell that made it. Read: notebook kernels.",
+            ),
         ),
     ),
     Question(
@@ -162,7 +218,11 @@ READY = (
         (
             ("The neighbour's permission, in writing", True, "Yes, and before you start."),
             ("A VPN", False, "That hides you and makes nothing lawful. Read: the rules of engagement above."),
-            ("To be careful not to break anything", False, "Access without permission is the offence. Read: the rules of engagement above."),
+            (
+                "To be careful not to break anything",
+                False,
+                "Access without permission is the offence. Read: the rules of engagement above.",
+            ),
         ),
     ),
 )
@@ -172,7 +232,11 @@ QUESTIONS = (
         "Why was the impostor refused although every name in its chain was right?",
         (
             ("No signature in its chain leads to our root's key", True, "Yes: keys vouch, names only label."),
-            ("The broker knows the names of all devices", False, "It has no such list; it never saw sensor-001 before today."),
+            (
+                "The broker knows the names of all devices",
+                False,
+                "It has no such list; it never saw sensor-001 before today.",
+            ),
             ("Its certificate had expired", False, "It was fresh; the alert would have been another."),
         ),
     ),
@@ -180,7 +244,11 @@ QUESTIONS = (
         "A probe says: refused at mqtt, not-authorised. What has certainly worked?",
         (
             ("The TLS handshake", True, "Yes: mqtt comes after tls."),
-            ("The check of a client certificate", False, "The careless broker refused at mqtt and never asked for one."),
+            (
+                "The check of a client certificate",
+                False,
+                "The careless broker refused at mqtt and never asked for one.",
+            ),
             ("Nothing, it was refused", False, "The stage says how far it came: tcp and tls are behind it."),
         ),
     ),
@@ -188,7 +256,11 @@ QUESTIONS = (
         "The stolen server certificate was signed by our own authority. Why was it refused as a client?",
         (
             ("Its extended key usage says serverAuth only", True, "Yes: the purpose is wrong."),
-            ("The broker noticed that it was its own", False, "It never compares. A second server's certificate would be refused as well."),
+            (
+                "The broker noticed that it was its own",
+                False,
+                "It never compares. A second server's certificate would be refused as well.",
+            ),
             ("Servers have no private key", False, "They have, and the intruder had stolen it too."),
         ),
     ),
@@ -197,13 +269,21 @@ QUESTIONS = (
         (
             ("The chain doesn't lead to a root that the broker trusts", True, "Yes, and no more than that."),
             ("Somebody forged our authority", False, "A self-signed certificate gives the same alert."),
-            ("The client forgot its certificate", False, "That is certificate_required (TLS 1.3) or handshake_failure (TLS 1.2)."),
+            (
+                "The client forgot its certificate",
+                False,
+                "That is certificate_required (TLS 1.3) or handshake_failure (TLS 1.2).",
+            ),
         ),
     ),
     Question(
         "A test tries one connection without a certificate and it is refused. What is missing?",
         (
-            ("A connection that is accepted by the same broker, and the reason of the refusal", True, "Yes: both. A dead broker passes the test otherwise."),
+            (
+                "A connection that is accepted by the same broker, and the reason of the refusal",
+                True,
+                "Yes: both. A dead broker passes the test otherwise.",
+            ),
             ("Nothing", False, "The careless broker would have passed this test."),
             ("More intruders", False, "A broker that refuses everybody refuses them all."),
         ),
@@ -221,14 +301,22 @@ QUESTIONS = (
         (
             ("Not known yet: the refusal may still be on its way", True, "Yes: wait for CONNACK."),
             ("Yes", False, "Intruder one finished its handshake too."),
-            ("No, TLS 1.3 refuses first", False, "It is TLS 1.2 in which the refusal comes during the handshake."),
+            (
+                "No, TLS 1.3 refuses first",
+                False,
+                "It is TLS 1.2 in which the refusal comes during the handshake.",
+            ),
         ),
     ),
     Question(
         "How did we know that the temperature really went through?",
         (
             ("The observer received it", True, "Yes: delivery is the proof."),
-            ("The publisher got no error", False, "With MQTT 3.1.1 a forbidden publish gets no error either."),
+            (
+                "The publisher got no error",
+                False,
+                "With MQTT 3.1.1 a forbidden publish gets no error either.",
+            ),
             ("The broker's log shows the connection", False, "Connected is not yet allowed to publish."),
         ),
     ),
@@ -239,7 +327,12 @@ def _attempt(lab: Lab, identity: Identity | None, *, tls: str | None = None) -> 
     running = running_broker(lab)
     if running is None:
         return None
-    return probe(Endpoint(running.host, running.port), trust=Store(lab.workspace).trust_anchor, identity=identity, tls=tls)
+    return probe(
+        Endpoint(running.host, running.port),
+        trust=Store(lab.workspace).trust_anchor,
+        identity=identity,
+        tls=tls,
+    )
 
 
 def _device(lab: Lab) -> Identity:
@@ -334,8 +427,7 @@ CHECKS = (
         (
             "Two context managers: one for the TCP connection, one for the TLS wrapped around it.",
             "After the handshake, tls.recv(1) waits for one byte. Nobody sends one; an alert arrives instead.",
-            "Catch TimeoutError (nothing came: silence) and ssl.SSLError (its reason is what you want). Under TLS 1.2 "
-            "the error comes from wrap_socket, so both must stand inside the try.",
+            "Catch TimeoutError (silence) and ssl.SSLError (its reason). Under TLS 1.2 wrap_socket raises it already.",
         ),
         _check_knock,
     ),
@@ -345,8 +437,7 @@ CHECKS = (
         (
             "You need two authorities, one below the other, as we have.",
             "store.names.root and store.names.intermediate are the names to take.",
-            "Authority.new_root(…) gives an authority; its .new_intermediate(…) another; that one's .issue_device(…) "
-            "is what to return.",
+            "new_root(…) gives an authority; its new_intermediate(…) another; return that one's issue_device(…).",
         ),
         _check_impostor,
     ),

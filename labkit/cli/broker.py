@@ -1,0 +1,114 @@
+"""`labkit broker`: run the broker, look at it, stop it."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from labkit.cli.console import emit_json, emit_table, json_option
+from labkit.workspace import Workspace
+
+if TYPE_CHECKING:
+    from labkit.pki import Store
+
+
+@click.group()
+def broker() -> None:
+    """Run the course's broker: Mosquitto with mutual TLS and rules by identity."""
+
+
+def _store() -> Store:
+    from labkit.pki import Store
+
+    store = Store(Workspace.open())
+    store.authority()  # says what to type if there is none
+    return store
+
+
+@broker.command()
+@click.option("--port", type=click.IntRange(1, 65535), help="The port; a free one without it.")
+@json_option
+def run(port: int | None, as_json: bool) -> None:  # noqa: FBT001 - click passes flags by position
+    """Start the broker and keep it until Ctrl-C. It listens on 127.0.0.1 only."""
+    from labkit.scenarios import mutual_tls
+
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))  # a polite kill is a Ctrl-C
+    with mutual_tls(_store(), port=port) as site:
+        facts = {
+            "host": site.host,
+            "port": site.port,
+            "pid": site.broker.pid,
+            "log": str(site.broker.log.path),
+        }
+        if as_json:
+            emit_json(facts)
+        else:
+            click.echo(f"Mosquitto {site.broker.version} on {site.host}:{site.port}. Stop it with Ctrl-C.")
+            click.echo(f"Its log: {site.broker.log.path}. In a second terminal: labkit probe")
+        try:
+            while site.broker.alive:
+                site.broker.log.wait_for(lambda event: event.kind == "terminating", timeout=1.0)
+        except KeyboardInterrupt:
+            click.echo("Stopped.", err=True)
+            return
+        if any(event.kind == "terminating" for event in site.broker.log.since(0)[-3:]):
+            click.echo("Stopped by another command.", err=True)
+            return
+        site.broker.check()
+
+
+@broker.command()
+@json_option
+def config(as_json: bool) -> None:  # noqa: FBT001
+    """Print the configuration that `run` writes, for port 8883."""
+    from dataclasses import asdict
+
+    from labkit.broker import mutual_tls
+    from labkit.broker.config import render
+
+    store = _store()
+    found = mutual_tls(
+        port=8883, cafile=store.trust_bundle, certfile=store.server_chain, keyfile=store.server().key,
+        acl_file=store.workspace.path("broker", "acl.conf"),
+    )  # fmt: skip
+    if as_json:
+        emit_json(asdict(found))
+    else:
+        click.echo(render(found), nl=False)
+
+
+@broker.command()
+@json_option
+def status(as_json: bool) -> None:  # noqa: FBT001
+    """Say which broker runs in this workspace, whoever started it."""
+    from dataclasses import asdict
+
+    running = _running()
+    found = {**asdict(running.state), **running.status()}
+    found.pop("token")
+    if as_json:
+        emit_json(found)
+    else:
+        emit_table(("what", "value"), list(found.items()))
+
+
+@broker.command()
+def reload() -> None:
+    """Have the running broker read its access rules again, after trying them on a second one."""
+    _running().reload()
+    click.echo("It has read its rules again.")
+
+
+@broker.command()
+def stop() -> None:
+    """Stop the broker that runs in this workspace."""
+    _running().stop()
+    click.echo("Stopped.")
+
+
+def _running() -> Any:
+    from labkit.broker import attach
+
+    return attach(Workspace.open().path("broker"))

@@ -1,0 +1,183 @@
+"""`labkit ca`: make an authority; issue, show, verify and list certificates."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+from labkit.cli.console import emit_json, emit_table, json_option
+from labkit.workspace import Workspace
+
+if TYPE_CHECKING:
+    from labkit.pki import Store
+
+VARIABLE = "LABKIT_CA_PASSPHRASE"
+
+
+@click.group()
+def ca() -> None:
+    r"""Make a certificate authority; issue, show and verify certificates.
+
+    \b
+      labkit ca init                    root, intermediate, and the broker's certificate
+      labkit ca issue sensor-001        an identity for a device
+      labkit ca show sensor-001         every field that matters
+      labkit ca verify sensor-001       does its chain hold? asked of two programs
+    """
+
+
+def _store() -> Store:
+    from labkit.pki import Store
+
+    return Store(Workspace.open())
+
+
+@ca.command()
+@click.option("--rsa", is_flag=True, help="RSA-4096 and RSA-2048 keys instead of P-384 and P-256.")
+@click.option("--dns", "dns_names", multiple=True, help="A host name of the broker. May be given again.")
+@click.option("--ip", "ip_addresses", multiple=True, help="An address of the broker. May be given again.")
+@json_option
+def init(rsa: bool, dns_names: tuple[str, ...], ip_addresses: tuple[str, ...], as_json: bool) -> None:  # noqa: FBT001
+    """Make a root, an intermediate, and the broker's certificate.
+
+    The root's key is encrypted with a passphrase: you are asked for it, or it is taken from LABKIT_CA_PASSPHRASE.
+    """
+    from labkit.pki.store import DNS_NAMES, IP_ADDRESSES
+
+    store = _store()
+    store.refuse_second_authority()
+    passphrase = os.environ.get(VARIABLE) or click.prompt(
+        "Passphrase for the root's key", hide_input=True, confirmation_prompt=True, err=True
+    )
+    store.create(
+        passphrase=passphrase.encode(),
+        rsa=rsa,
+        dns_names=dns_names or DNS_NAMES,
+        ip_addresses=ip_addresses or (IP_ADDRESSES if not dns_names else ()),
+    )
+    if as_json:
+        emit_json([entry.to_json() for entry in store.ledger.entries()])
+        return
+    click.echo(_tree(store))
+    click.echo(f"In {store.workspace.root}. Next: labkit ca issue sensor-001")
+
+
+@ca.command()
+@click.argument("names", nargs=-1, required=True)
+@click.option("--renew", is_flag=True, help="Issue although a valid certificate exists.")
+@click.option("--operator", is_flag=True, help="For a person (admin, operator, auditor), not for a device.")
+@json_option
+def issue(names: tuple[str, ...], renew: bool, operator: bool, as_json: bool) -> None:  # noqa: FBT001
+    """Issue an identity to each of NAMES: a key and a certificate, in devices/."""
+    from labkit.pki.names import device_id, operator_name
+
+    store = _store()
+    for name in names:  # all of them first, so that a bad one stops before anything is made
+        operator_name(name) if operator else device_id(name)
+    made = [
+        store.issue_operator(name, renew=renew) if operator else store.issue_device(name, renew=renew)
+        for name in names
+    ]
+    if as_json:
+        emit_json([{"name": m.name, "certificate": str(m.certificate), "key": str(m.key)} for m in made])
+        return
+    for files in made:
+        click.echo(f"{files.name}: {files.certificate} and {files.key.name} (0600)")
+
+
+@ca.command()
+@click.argument("name", default="")
+@json_option
+def show(name: str, as_json: bool) -> None:  # noqa: FBT001
+    """Show who vouches for whom; or, for NAME (root, intermediate, broker, a device), every field that matters."""
+    from dataclasses import asdict
+
+    from labkit.pki import describe
+
+    store = _store()
+    if not name:
+        if as_json:
+            emit_json([asdict(branch) for branch in store.tree()])
+        else:
+            click.echo(_tree(store))
+        return
+    found = describe(store.certificate(name))
+    if as_json:
+        emit_json(asdict(found))
+    else:
+        emit_table(("field", "value"), found.rows())
+
+
+def _tree(store: Store) -> str:
+    from labkit.display import chain_tree
+
+    return str(chain_tree(store.tree()))
+
+
+@ca.command()
+@click.argument("name")
+@json_option
+def verify(name: str, as_json: bool) -> int:  # noqa: FBT001
+    """Verify the chain of NAME (broker or a device) with cryptography and with openssl.
+
+    Exit status 1 where one of them refuses it.
+    """
+    from labkit.clock import SYSTEM_CLOCK
+    from labkit.errors import ChainInvalidError
+    from labkit.pki import openssl, verify_chain
+
+    store = _store()
+    purpose = "server" if name == "broker" else "client"
+    files = store.server() if name == "broker" else store.device(name)
+    verdict = openssl.verify(
+        files.certificate, trust=store.trust_anchor, untrusted=store.intermediate, purpose=f"ssl{purpose}"
+    )
+    ours = "OK"
+    try:
+        verify_chain(
+            store.certificate(name), [store.certificate("intermediate")], [store.certificate("root")],
+            purpose=purpose, now=SYSTEM_CLOCK.now(), name="localhost" if name == "broker" else None,
+        )  # fmt: skip
+    except ChainInvalidError as error:
+        ours = f"{error.rule}: {error.message}"
+    if as_json:
+        emit_json(
+            {
+                "name": name,
+                "purpose": purpose,
+                "labkit": ours,
+                "openssl": str(verdict),
+                "command": verdict.command,
+            }
+        )
+    else:
+        emit_table(("judge", f"{name} as a {purpose}"), [("labkit", ours), ("openssl", str(verdict))])
+        click.echo(f"By hand: {verdict.command}")
+    return 0 if verdict.ok and ours == "OK" else 1
+
+
+@ca.command("list")
+@json_option
+def list_issued(as_json: bool) -> None:  # noqa: FBT001
+    """List everything that was issued, from the ledger."""
+    from labkit.clock import SYSTEM_CLOCK
+
+    entries = _store().ledger.entries()
+    if as_json:
+        emit_json([entry.to_json() for entry in entries])
+        return
+    now = SYSTEM_CLOCK.now()
+    rows = [
+        (
+            e.name,
+            e.profile,
+            e.issuer,
+            f"{e.not_after:%Y-%m-%d}",
+            "valid" if e.not_after > now else "expired",
+            e.serial,
+        )
+        for e in entries
+    ]
+    emit_table(("name", "profile", "issuer", "until", "state", "serial"), rows)

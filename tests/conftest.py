@@ -1,0 +1,121 @@
+"""Fixtures for all tests: real tools, fresh folders, nothing that leaves this machine."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import random
+import socket
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from labkit.broker import find_mosquitto
+from labkit.errors import LabError
+from labkit.pki import Store
+from labkit.processes import find_tool
+from labkit.scenarios import Site, mutual_tls
+from labkit.workspace import Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from labkit.broker import Mosquitto
+
+SLICE = 0.4
+"""How much of the slow tests an ordinary run takes; `lab.py test --full` takes them all."""
+
+
+def seed() -> int:
+    """Return the seed that chooses the slice; set LABKIT_TEST_SEED to repeat a run."""
+    os.environ.setdefault("LABKIT_TEST_SEED", str(random.SystemRandom().randrange(1000)))
+    return int(os.environ["LABKIT_TEST_SEED"])
+
+
+def pytest_report_header() -> str:
+    """Say which slice this is."""
+    if os.environ.get("LABKIT_TEST_FULL"):
+        return "labkit: all tests"
+    return f"labkit: a slice of the slow tests; repeat it with LABKIT_TEST_SEED={seed()}"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out slow tests that the seed does not choose, unless they were asked for by name."""
+    named = any("::" in str(word) for word in config.args)
+    if os.environ.get("LABKIT_TEST_FULL") or named:
+        return
+    source = random.Random(seed())
+    left_out = [item for item in items if item.get_closest_marker("slow") and source.random() > SLICE]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.fixture(autouse=True)
+def loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no test connect to anything but this machine."""
+    real = socket.socket.connect
+
+    def connect(self: socket.socket, address: Any) -> None:
+        if self.family in {socket.AF_INET, socket.AF_INET6}:
+            host = address[0]
+            local = host == "localhost" or ipaddress.ip_address(host).is_loopback
+            assert local, f"a test wants to connect to {host}"
+        real(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("LABKIT_WORKSPACE", "LABKIT_REPORT", "LABKIT_DEBUG", "LABKIT_CA_PASSPHRASE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def missing(what: str) -> None:
+    """Skip for want of a tool, or fail where the tool is promised."""
+    if os.environ.get("LABKIT_REQUIRE_TOOLS"):
+        pytest.fail(f"{what} (LABKIT_REQUIRE_TOOLS is set)")
+    pytest.skip(what)
+
+
+@pytest.fixture(scope="session")
+def mosquitto() -> Mosquitto:
+    """Return the real Mosquitto."""
+    try:
+        return find_mosquitto()
+    except LabError as error:
+        missing(error.message)
+        raise
+
+
+@pytest.fixture(scope="session")
+def openssl() -> Path:
+    """Return the real openssl."""
+    found = find_tool("openssl")
+    if found is None:
+        missing("openssl is not on this machine")
+        raise AssertionError
+    return found
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """Return a fresh workspace, in a path with a space and an umlaut."""
+    return Workspace.open(tmp_path / "läb space")
+
+
+@pytest.fixture
+def store(workspace: Workspace) -> Store:
+    """Return a fresh authority."""
+    made = Store(workspace)
+    made.create(passphrase=b"correct horse")
+    return made
+
+
+@pytest.fixture(scope="module")
+def site(mosquitto: Mosquitto, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """Return a broker with mutual TLS that a module's tests share; its log is shown if a test fails."""
+    shared = Store(Workspace.open(tmp_path_factory.mktemp("site") / "workspace"))
+    shared.create(passphrase=b"correct horse")
+    with mutual_tls(shared) as running:
+        yield running
+        print(running.broker.log.tail(30))

@@ -201,6 +201,7 @@ class _Attempt:
         try:
             self.socket.sendall(message)
             while True:
+                self.look_at_kind(wanted, stage)
                 packet, self.received = packets.split(self.received)
                 if packet is not None:
                     return self.judge(packets.parse_answer(packet, protocol=self.protocol), wanted, stage)
@@ -218,11 +219,14 @@ class _Attempt:
             late = _tls_refusal(error)
             raise late if "alert" in late.detail else _Refused(stage, late.reason, **late.detail) from error
 
+    def look_at_kind(self, wanted: packets.Kind, stage: str) -> None:
+        # Before the packet is complete: a peer that speaks something else may never complete it.
+        if self.received and self.received[0] >> 4 not in {wanted, packets.Kind.DISCONNECT}:
+            raise _Refused(stage, "not-mqtt", client_error=f"it answers with {self.received[:8]!r}")
+
     def judge(self, answer: packets.Answer, wanted: packets.Kind, stage: str) -> packets.Answer:
-        if answer.kind == packets.Kind.DISCONNECT:
-            raise _Refused(stage, packets.reason_of(answer.code, self.protocol))
         if answer.kind != wanted:
-            raise _Refused(stage, "not-mqtt", client_error=f"{answer.kind.name} instead of {wanted.name}")
+            raise _Refused(stage, packets.reason_of(answer.code, self.protocol))
         return answer
 
 

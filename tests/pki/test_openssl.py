@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,8 +14,6 @@ from labkit.pki import Store, describe, flawed, openssl, verify_chain
 from labkit.processes import find_tool, run
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from labkit.pki import IdentityFiles, Issued
     from labkit.workspace import Workspace
 
@@ -109,7 +108,8 @@ def test_chain_in_one_file_does_not_help(openssl: Path, store: Store) -> None:
 @pytest.mark.parametrize("rsa", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_strict_python_accepts_the_chain(workspace: Workspace, rsa: bool) -> None:  # noqa: FBT001
     """Python 3.13's default verification, which is strict about RFC 5280, accepts our server and our client."""
-    python = next((p for p in map(find_tool, ("python3.14", "python3.13")) if p and _starts(p)), None)
+    pyenv = sorted(Path.home().glob(".pyenv/versions/3.1[3-9]*/bin"))
+    python = next((p for p in (find_tool("python3.14"), find_tool("python3.13"), *_pythons(pyenv)) if p and _starts(p)), None)
     if python is None:
         pytest.skip("no Python 3.13 or newer here")
     store = Store(workspace)
@@ -133,6 +133,10 @@ def test_strict_python_accepts_the_chain(workspace: Workspace, rsa: bool) -> Non
     files = (store.server_chain, store.server().key, store.trust_anchor, device.certificate, device.key, store.trust_bundle)
     ended = subprocess.run([python, "-c", program, *files], capture_output=True, text=True, check=False)
     assert (ended.stdout.strip(), ended.stderr) == ("sensor-001", "")
+
+
+def _pythons(folders: list[Path]) -> list[Path]:
+    return [folder / "python3" for folder in folders]
 
 
 def _starts(python: Path) -> bool:

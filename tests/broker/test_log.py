@@ -1,0 +1,121 @@
+"""labkit.broker.log: the wordings of 2.0, seen live elsewhere, and of 2.1, from recorded lines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from labkit.broker import LogFile, parse_line
+from labkit.broker.log import story_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+STAMP = "2026-11-23T17:33:49: "
+
+LINES = [
+    # 2.0
+    ("mosquitto version 2.0.11 running", "running", {"version": "2.0.11"}),
+    ("mosquitto version 2.0.22 starting", "starting", {"version": "2.0.22"}),
+    ("Reloading config.", "reload", {}),
+    ("New connection from 127.0.0.1:41283 on port 45793.", "connection", {"peer_port": "41283", "port": "45793"}),
+    ("New connection from ::1:41283 on port 45793.", "connection", {"peer": "::1", "peer_port": "41283"}),
+    (
+        "New client connected from 127.0.0.1:35543 as sensor-001 (p5, c1, k30, u'sensor-001').",
+        "connected",
+        {"peer_port": "35543", "client": "sensor-001", "protocol": "5", "user": "sensor-001"},
+    ),
+    (
+        "New client connected from 127.0.0.1:1 as a b (p2, c1, k60).",
+        "connected",
+        {"client": "a b", "protocol": "2"},
+    ),
+    (
+        "OpenSSL Error[0]: error:0A0000C7:SSL routines::peer did not return a certificate",
+        "tls-error",
+        {"error": "error:0A0000C7:SSL routines::peer did not return a certificate"},
+    ),
+    (
+        "Client connection from 127.0.0.1 failed: error:0A000086:SSL routines::certificate verify failed.",
+        "accept-failed",
+        {"peer": "127.0.0.1"},
+    ),
+    (
+        "Denied PUBLISH from sensor-001 (d0, q1, r0, m1, 'devices/sensor-002/status', ... (5 bytes))",
+        "denied",
+        {"what": "PUBLISH", "client": "sensor-001", "topic": "devices/sensor-002/status"},
+    ),
+    ("Client <unknown> disconnected: Protocol error.", "disconnected", {"client": "<unknown>"}),
+    ("Client <unknown> closed its connection.", "disconnected", {"client": "<unknown>"}),
+    ("Client sensor-001 already connected, closing old connection.", "takeover", {"client": "sensor-001"}),
+    ("Error: Address already in use", "in-use", {}),
+    ("Error: Unable to load CA certificates.", "error", {"error": "Unable to load CA certificates."}),
+    ("mosquitto version 2.0.11 terminating", "terminating", {}),
+    # 2.1, recorded
+    (
+        "OpenSSL Error while trying to get the error[0]: error:0A000086:SSL routines::certificate verify failed",
+        "tls-error",
+        {"error": "error:0A000086:SSL routines::certificate verify failed"},
+    ),
+    ("mosquitto version 2.1.2 running", "running", {"version": "2.1.2"}),
+    ("something entirely new", "other", {}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("line", "kind", "values"), LINES)
+def test_lines_are_understood(line: str, kind: str, values: dict[str, str]) -> None:
+    """Each kind of line gives its kind and values, with its time or without."""
+    for text in (line, STAMP + line, f"1763919229: {line}"):
+        event = parse_line(text)
+        assert (kind, line) == (event.kind, event.text)
+        assert values == {name: event[name] for name in values}
+    assert parse_line(STAMP + line).time == STAMP[:-2]
+
+
+@given(st.text(max_size=300))
+def test_no_line_is_an_error(line: str) -> None:
+    """Whatever stands in a log, it is an event."""
+    assert parse_line(line).kind
+
+
+def test_story_of_one_connection() -> None:
+    """The lines of one connection are told apart from those around it."""
+    lines = [
+        "New connection from 127.0.0.1:1111 on port 8883.",
+        "New client connected from 127.0.0.1:1111 as admin (p5, c1, k30, u'admin').",
+        "New connection from 127.0.0.1:2222 on port 8883.",
+        "OpenSSL Error[0]: error:0A0000C7:SSL routines::peer did not return a certificate",
+        "Client <unknown> disconnected: Protocol error.",
+        "Received PINGREQ from admin",
+        "New connection from 127.0.0.1:3333 on port 8883.",
+        "Client <unknown> disconnected: Protocol error.",
+    ]
+    assert lines[2:5] == story_of(2222, lines)
+    assert [lines[0], lines[1], lines[5]] == story_of(1111, lines)
+    assert story_of(4444, lines) == []
+
+
+def test_story_without_a_port() -> None:
+    """A handshake that fails within accept is logged without a port, and is ours if nothing else is."""
+    lines = ["Client connection from 127.0.0.1 failed: error:0A000086:SSL routines::certificate verify failed."]
+    assert lines == story_of(2222, lines)
+
+
+def test_log_file_marks_and_waits(tmp_path: Path) -> None:
+    """A log is read from a mark on, whole lines only, and waiting ends when the broker has died."""
+    log = LogFile(tmp_path / "log")
+    assert (log.mark(), log.lines()) == (0, [])
+    log.path.write_bytes(b"one\nmosquitto version 2.0.11 runn")
+    assert log.lines() == ["one"]
+    mark = log.mark()
+    assert log.wait_for(lambda event: event.kind == "running", timeout=0.05) is None
+    log.path.write_bytes(b"one\nmosquitto version 2.0.11 running\n\xff\n")
+    found = log.wait_for(lambda event: event.kind == "running", timeout=0.05)
+    assert found
+    assert found["version"] == "2.0.11"
+    assert log.wait_for(lambda _: False, timeout=60, give_up=lambda: True) is None
+    assert len(log.since(mark)) == 2
+    assert log.tail(1) == "\ufffd"

@@ -325,7 +325,7 @@ lab.summary()
 # ## In practice
 #
 # - The root's passphrase lies beside its key in this workspace, so that the lesson runs without asking. A real root is made offline, in company, and kept in a safe or a hardware module: the certificate authority lesson does that.
-# - An expired certificate is refused at a *full* handshake. A *resumed* session skips the check. Our broker hands out no tickets, so TLS 1.3 cannot resume; TLS 1.2 still can, from OpenSSL's own cache, until the broker reloads. The revocation lesson walks through the hole.
+# - An expired certificate is refused at a *full* handshake. A *resumed* session skips the check. Our broker hands out no tickets, so TLS 1.3 cannot resume; TLS 1.2 still can, from OpenSSL's own cache, until the broker restarts. The revocation lesson walks through the hole.
 # - A stolen device certificate still works until somebody revokes it. Nothing that you saw today changes that.
 # - `sensor-001` could not have published as `sensor-002`: rules by identity are in force already, and the mutual TLS lesson takes them apart.
 

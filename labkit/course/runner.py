@@ -202,13 +202,17 @@ class _Run:
 
     def _executed(self) -> tuple[str, str]:
         import nbformat
-        from nbclient.exceptions import CellControlSignal, DeadKernelError
+        from nbclient.exceptions import CellControlSignal, CellTimeoutError, DeadKernelError
 
         notebook = nbformat.reads(notebooks.solved(self.source), as_version=4)
         client = self._client(notebook)
         try:
             client.execute(env=self._environment(), cwd=str(self.source.path.parent.parent))
+        except CellTimeoutError:
+            return FAILED, f"cell {self.cell} of {len(notebook.cells)}: timed out after {self.cell_timeout} s"
         except (CellControlSignal, DeadKernelError) as error:
+            if client.told_to_stop:
+                raise KeyboardInterrupt from error
             # Both carry the cell's whole text; what a person wants is which cell, and the last line.
             return FAILED, f"cell {self.cell} of {len(notebook.cells)}: {_last_line(str(error))}"
         finally:
@@ -221,6 +225,14 @@ class _Run:
         from jupyter_client.manager import AsyncKernelManager
         from nbclient import NotebookClient
 
+        class Client(NotebookClient):  # type: ignore[misc,unused-ignore]
+            told_to_stop = False
+
+            def _cleanup_kernel(self) -> None:
+                # nbclient's own handler of SIGINT and SIGTERM: it ends the kernel and tells nobody why.
+                self.told_to_stop = True
+                super()._cleanup_kernel()
+
         manager = AsyncKernelManager()
         # Our own Python, whatever kernel somebody has installed under the name python3.
         manager._kernel_spec = KernelSpec(  # noqa: SLF001 - there is no public way to hand one over
@@ -228,7 +240,7 @@ class _Run:
             language="python",
             display_name="course",
         )
-        return NotebookClient(
+        return Client(
             notebook,
             km=manager,
             timeout=self.cell_timeout,

@@ -263,7 +263,9 @@ def test_kernels_leave_no_broker(mosquitto: Mosquitto, tmp_path: Path, end: str)
     try:
         client.execute_interactive(CELLS, output_hook=listen, timeout=60)
         pid = int(re.search(r"broker (\d+)", "".join(said))[1])  # type: ignore[index]
-        client.execute("import threading; threading.Event().wait()")
+        client.execute("import threading; print('waiting', flush=True); threading.Event().wait()")
+        while "waiting" not in str(client.get_iopub_msg(timeout=30)["content"].get("text")):
+            pass
         manager.interrupt_kernel()
         client.execute_interactive("print('alive', site.broker.alive)", output_hook=listen, timeout=30)
         assert "alive True" in "".join(said)

@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import sys
+import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -207,12 +208,10 @@ class _Run:
         notebook = nbformat.reads(notebooks.solved(self.source), as_version=4)
         client = self._client(notebook)
         try:
-            client.execute(env=self._environment(), cwd=str(self.source.path.parent.parent))
+            self._execute(client)
         except CellTimeoutError:
             return FAILED, f"cell {self.cell} of {len(notebook.cells)}: timed out after {self.cell_timeout} s"
         except (CellControlSignal, DeadKernelError) as error:
-            if client.told_to_stop:
-                raise KeyboardInterrupt from error
             # Both carry the cell's whole text; what a person wants is which cell, and the last line.
             return FAILED, f"cell {self.cell} of {len(notebook.cells)}: {_last_line(str(error))}"
         finally:
@@ -220,18 +219,32 @@ class _Run:
             write_atomic(self.out / self.source.notebook_name, nbformat.writes(notebook) + "\n")
         return PASSED, ""
 
+    def _execute(self, client: Any) -> None:
+        # In a thread of its own nbclient leaves SIGINT alone, so that Ctrl-C is ours: end the kernel, then go.
+        def work() -> None:
+            try:
+                client.execute(env=self._environment(), cwd=str(self.source.path.parent.parent))
+            except Exception as error:  # noqa: BLE001 - raised again below, in the thread that waits
+                problems.append(error)
+
+        problems: list[Exception] = []
+        worker = threading.Thread(target=work)
+        worker.start()
+        try:
+            while worker.is_alive():
+                worker.join(0.2)
+        except KeyboardInterrupt:
+            with suppress(OSError, TypeError, AttributeError):  # the kernel may not be there yet, or not any more
+                os.kill(client.km.provisioner.pid, signal.SIGTERM)
+            worker.join()
+            raise
+        if problems:
+            raise problems[0]
+
     def _client(self, notebook: Any) -> Any:
         from jupyter_client.kernelspec import KernelSpec
         from jupyter_client.manager import AsyncKernelManager
         from nbclient import NotebookClient
-
-        class Client(NotebookClient):  # type: ignore[misc,unused-ignore]
-            told_to_stop = False
-
-            def _cleanup_kernel(self) -> None:
-                # nbclient's own handler of SIGINT and SIGTERM: it ends the kernel and tells nobody why.
-                self.told_to_stop = True
-                super()._cleanup_kernel()
 
         manager = AsyncKernelManager()
         # Our own Python, whatever kernel somebody has installed under the name python3.
@@ -240,7 +253,7 @@ class _Run:
             language="python",
             display_name="course",
         )
-        return Client(
+        return NotebookClient(
             notebook,
             km=manager,
             timeout=self.cell_timeout,

@@ -267,6 +267,7 @@ def test_kernels_leave_no_broker(mosquitto: Mosquitto, tmp_path: Path, end: str)
         while "waiting" not in str(client.get_iopub_msg(timeout=30)["content"].get("text")):
             pass
         manager.interrupt_kernel()
+        client.get_shell_msg(timeout=30)  # what is sent before the reply would be thrown away
         client.execute_interactive("print('alive', site.broker.alive)", output_hook=listen, timeout=30)
         assert "alive True" in "".join(said)
         if end == "restart":

@@ -65,14 +65,11 @@ def config(as_json: bool) -> None:  # noqa: FBT001
     """Print the configuration that `run` writes, for port 8883."""
     from dataclasses import asdict
 
-    from labkit.broker import mutual_tls
     from labkit.broker.config import render
+    from labkit.scenarios.mutual_tls import configuration
 
     store = _store()
-    found = mutual_tls(
-        port=8883, cafile=store.trust_bundle, certfile=store.server_chain, keyfile=store.server().key,
-        acl_file=store.workspace.path("broker", "acl.conf"),
-    )  # fmt: skip
+    found = configuration(store, store.workspace.path("broker"), port=8883)
     if as_json:
         emit_json(asdict(found))
     else:

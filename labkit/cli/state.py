@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 
 import click
 
@@ -54,7 +53,7 @@ def reset(checkpoint: str | None, yes: bool) -> None:  # noqa: FBT001
 @click.command()
 @click.option("--no-fetch", is_flag=True, help="Only look; download nothing.")
 @json_option
-def doctor(no_fetch: bool, as_json: bool) -> None:  # noqa: FBT001
+def doctor(no_fetch: bool, as_json: bool) -> int:  # noqa: FBT001
     """Look for every tool the course uses and say what is missing, and how to get it.
 
     Mosquitto is fetched without root on Debian and Ubuntu when it is missing. Exit status 1 if a tool is
@@ -73,4 +72,5 @@ def doctor(no_fetch: bool, as_json: bool) -> None:  # noqa: FBT001
             if tool.advice:
                 click.secho(f"{tool.name}: {tool.advice}", fg="yellow")
     if any(tool.required and not tool.found for tool in tools):
-        sys.exit(1)
+        return 1
+    return 0

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from labkit.broker import Acl
+    from labkit.broker import Acl, BrokerConfig
     from labkit.outcome import Outcome
     from labkit.pki import IdentityFiles, Issued, Store
     from labkit.pki.openssl import Verdict
@@ -204,6 +204,27 @@ class Site:
         self._observer = None
 
 
+def configuration(
+    store: Store, folder: Path, *, port: int, require_certificate: bool = True
+) -> BrokerConfig:
+    """Return the configuration of a broker for the identities of an authority.
+
+    Args:
+        store: The authority.
+        folder: The broker's folder.
+        port: The port.
+        require_certificate: False shows what goes wrong then.
+    """
+    return brokers.mutual_tls(
+        port=port,
+        cafile=store.trust_bundle,
+        certfile=store.server_chain,
+        keyfile=store.server().key,
+        acl_file=folder / "acl.conf",
+        require_certificate=require_certificate,
+    )
+
+
 @contextmanager
 def mutual_tls(
     store: Store,
@@ -227,15 +248,11 @@ def mutual_tls(
         BrokerStartError, PortTakenError, BrokerRunningError: See `Broker.start`.
     """
     home = store.workspace.path(folder)
-    config = partial(
-        brokers.mutual_tls,
-        cafile=store.trust_bundle,
-        certfile=store.server_chain,
-        keyfile=store.server().key,
-        acl_file=home / "acl.conf",
-        require_certificate=require_certificate,
-    )
-    with Broker(home, lambda chosen: config(port=chosen), acl=acl, port=port) as broker:
+
+    def make_config(chosen: int) -> BrokerConfig:
+        return configuration(store, home, port=chosen, require_certificate=require_certificate)
+
+    with Broker(home, make_config, acl=acl, port=port) as broker:
         site = Site(store, broker)
         try:
             yield site

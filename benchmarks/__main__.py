@@ -1,0 +1,54 @@
+"""Measure everything and write docs/performance.md.
+
+    python -m benchmarks              all of it, a few minutes
+    python -m benchmarks issuance     one part; the others keep what was measured before
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import importlib
+import os
+import platform
+import re
+import sys
+from pathlib import Path
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
+
+PARTS = {
+    "issuance": ("Identities for a fleet", "The promise is 200 times the script's rate."),
+    "broker_start": ("A broker that is ready", "What the guard adds is the price of leaving no broker behind."),
+    "whole_run": ("The whole course", "From a bare clone, then again."),
+}
+
+
+def main(chosen: list[str]) -> None:
+    """Measure the parts that were chosen, or all."""
+    sections = _sections()
+    for part in chosen or list(PARTS):
+        print(f"measuring {part} …", file=sys.stderr)
+        module = importlib.import_module(f"benchmarks.{part}")
+        title, words = PARTS[part]
+        what = " ".join((module.__doc__ or "").split("\n\n")[-1].split())
+        stamp = f"{dt.datetime.now(dt.UTC):%Y-%m-%d}, {os.cpu_count()} processors, {platform.system()}, "
+        stamp += f"Python {platform.python_version()}. By `python -m benchmarks {part}`."
+        sections[part] = f"## {title}\n\n{words}\n{what}\n\n{stamp}\n\n{module.table(module.measure())}\n"
+    body = "\n".join(f"<!-- {part} -->\n{sections[part]}" for part in PARTS if part in sections)
+    PAGE.write_text(
+        "# Performance\n\nWritten by `python -m benchmarks`, never by hand.\n"
+        "Only numbers of one table belong together: machines differ, and the same machine differs from day to day.\n\n"
+        f"{body}",
+        encoding="utf-8",
+    )
+
+
+def _sections() -> dict[str, str]:
+    if not PAGE.exists():
+        return {}
+    parts = re.split(r"<!-- (\w+) -->\n", PAGE.read_text(encoding="utf-8"))[1:]
+    return {name: text.rstrip("\n") + "\n" for name, text in zip(parts[::2], parts[1::2], strict=True)}
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

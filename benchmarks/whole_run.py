@@ -1,0 +1,69 @@
+"""How long does `lab.py run` take, from a bare clone and again?
+
+    python -m benchmarks.whole_run
+
+Cold means: a fresh clone, no environment, nothing fetched by us; what pip and uv keep in their own caches is theirs.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COURSE = Path(__file__).resolve().parent.parent
+LIMITS = {"cold": 180, "warm": 30}
+"""Seconds that are promised for lesson 00 on two cores."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table: what was run, and how many seconds it took."""
+
+    variant: str
+    seconds: float
+    limit: float
+
+
+def measure() -> list[Row]:
+    """Clone, run, run again, and start twice more to see what a start adds.
+
+    Raises:
+        subprocess.CalledProcessError: A run did not end with every claim held.
+    """
+    hidden = ("LABKIT_HOME", "LABKIT_COURSE", "LABKIT_WORKSPACE", "PYTHONPATH")
+    env = {name: value for name, value in os.environ.items() if name not in hidden}
+    with tempfile.TemporaryDirectory() as top:
+        clone = Path(top) / "course"
+        subprocess.run(["git", "clone", "--quiet", str(COURSE), str(clone)], check=True)
+        seconds = {}
+        for name, words in (("cold", ["run"]), ("warm", ["run"]), ("start", ["--version"])):
+            started = time.monotonic()
+            subprocess.run(
+                [sys.base_prefix + "/bin/python3", str(clone / "lab.py"), *words], check=True, env=env, capture_output=True
+            )
+            seconds[name] = time.monotonic() - started
+    return [
+        Row("`lab.py run`, cold", seconds["cold"], LIMITS["cold"]),
+        Row("`lab.py run`, warm", seconds["warm"], LIMITS["warm"]),
+        Row("`lab.py --version`, the second start", seconds["start"], 1),
+    ]
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Return the rows as a table in Markdown."""
+    lines = ["| what | seconds | promised |", "| --- | ---: | ---: |"]
+    lines += [f"| {row.variant} | {row.seconds:.1f} | {row.limit:.0f} |" for row in rows]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(table(measure()))

@@ -1,7 +1,7 @@
 """Measure everything and write docs/performance.md.
 
-    python -m benchmarks              all of it, a few minutes
-    python -m benchmarks issuance     one part; the others keep what was measured before
+python -m benchmarks              all of it, a few minutes
+python -m benchmarks issuance     one part; the others keep what was measured before
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
 
 PARTS = {
     "issuance": ("Identities for a fleet", "The promise is 200 times the script's rate."),
-    "broker_start": ("A broker that is ready", "What the guard adds is the price of leaving no broker behind."),
+    "broker_start": (
+        "A broker that is ready",
+        "What the guard adds is the price of leaving no broker behind.",
+    ),
     "whole_run": ("The whole course", "From a bare clone, then again."),
 }
 

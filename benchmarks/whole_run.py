@@ -48,7 +48,10 @@ def measure() -> list[Row]:
         for name, words in (("cold", ["run"]), ("warm", ["run"]), ("start", ["--version"])):
             started = time.monotonic()
             subprocess.run(
-                [sys.base_prefix + "/bin/python3", str(clone / "lab.py"), *words], check=True, env=env, capture_output=True
+                [sys.base_prefix + "/bin/python3", str(clone / "lab.py"), *words],
+                check=True,
+                env=env,
+                capture_output=True,
             )
             seconds[name] = time.monotonic() - started
     return [

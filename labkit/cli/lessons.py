@@ -121,6 +121,10 @@ def lab(words: tuple[str, ...]) -> int:
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
         f"--ServerApp.root_dir={course / 'notebooks'}", "--LabApp.default_url=/lab/tree/00_start-here.ipynb", *words,
     ]  # fmt: skip
+    # A page of settings of our own, read after the user's: no pop-up that asks about news.
+    settings = Path(__file__).resolve().parent.parent / "course" / "jupyter"
+    paths = [str(settings), *filter(None, [os.environ.get("JUPYTER_CONFIG_PATH")])]
+    os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(paths)
     if os.name == "posix":
         sys.stdout.flush()
         os.execv(argv[0], argv)  # noqa: S606 - JupyterLab takes our place, signals and all

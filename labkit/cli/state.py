@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import click
 
 from labkit.cli.console import emit_json, emit_table, json_option

@@ -134,6 +134,10 @@ def _written(source: Source, *, solved: bool) -> str:
         }
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
+        elif cell.source.startswith("## Go deeper"):
+            # JupyterLab folds the section away; Run All runs it all the same.
+            cell.metadata["jp-MarkdownHeadingCollapsed"] = True
+            cell.metadata["tags"] = ["go-deeper"]
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},

@@ -44,12 +44,13 @@ def choose(
         by_hand: What to type instead of clicking.
     """
     print(question)
-    for key, text in options.items():
-        print(f"  {key}: {text}")
+    if interactive():
+        _radio({key: f"{key}: {text}" for key, text in options.items()}, chosen, on_choice)
+    else:
+        for key, text in options.items():
+            print(f"  {key}: {text}")
     if chosen is not None:
         print(f"You chose: {chosen}")
-    if interactive():
-        _radio(options, chosen, on_choice)
     print(f"Without a mouse: {by_hand}")
 
 
@@ -82,16 +83,14 @@ def ask_all(questions: Sequence[Question], *, answers: str | None, by_hand: str)
     for number, question in enumerate(questions, start=1):
         lettered = _lettered(question)
         print(f"{number}. {question.text}")
-        for letter, (text, _, _) in lettered.items():
-            print(f"   {letter}) {text}")
+        options = {letter: f"{letter}) {text}" for letter, (text, _, _) in lettered.items()}
+        if answers is None and interactive():
+            _radio(options, None, partial(feedback, question))
+            continue
+        for text in options.values():
+            print(f"   {text}")
         if answers is not None:
             print("   " + feedback(question, answers[number - 1 : number]))
-        elif interactive():
-            _radio(
-                {letter: text for letter, (text, _, _) in lettered.items()},
-                None,
-                partial(feedback, question),
-            )
     if answers is not None:
         given = zip(questions, answers, strict=False)
         right = sum(_lettered(q).get(letter, ("", False, ""))[1] for q, letter in given)

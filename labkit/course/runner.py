@@ -234,7 +234,9 @@ class _Run:
             while worker.is_alive():
                 worker.join(0.2)
         except KeyboardInterrupt:
-            with suppress(OSError, TypeError, AttributeError):  # the kernel may not be there yet, or not any more
+            with suppress(
+                OSError, TypeError, AttributeError
+            ):  # the kernel may not be there yet, or not any more
                 os.kill(client.km.provisioner.pid, signal.SIGTERM)
             worker.join()
             raise

@@ -204,9 +204,7 @@ class Site:
         self._observer = None
 
 
-def configuration(
-    store: Store, folder: Path, *, port: int, require_certificate: bool = True
-) -> BrokerConfig:
+def configuration(store: Store, folder: Path, *, port: int, require_certificate: bool = True) -> BrokerConfig:
     """Return the configuration of a broker for the identities of an authority.
 
     Args:

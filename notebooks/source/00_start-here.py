@@ -129,7 +129,7 @@ lab.predict("nobody")
 #
 # *Fill in.* Complete **knock**: open a TCP connection to `site.host` and `site.port`, wrap it with `context.wrap_socket(…, server_hostname="localhost")`, and try to read one byte. Return `"silence"` if nothing comes within the time limit, else the `reason` of the `ssl.SSLError`.
 #
-# Example: `knock(tls_context(site.identity("sensor-001")))` gives `"silence"`: an MQTT broker says nothing until it is spoken to.
+# Example: `knock(tls_context(site.identity("sensor-001")))` gives `"silence"`: an MQTT broker says nothing until it is spoken to. Stuck? `lab.hint("start-here.1")` helps, up to three times.
 
 # %%
 import socket
@@ -205,7 +205,7 @@ lab.predict("impostor")
 #
 # *Break it.* Make an authority that has the same name as ours and another key, let it issue `sensor-001`, and store the two files. `Authority.new_root(name)` makes a root, `.new_intermediate(name)` an intermediate below it, `.issue_device(id)` a leaf.
 #
-# Example: afterwards `store.names` and the names in your forged chain are the same, and their keys are not.
+# Example: afterwards `store.names` and the names in your forged chain are the same, and their keys are not. Stuck? `lab.hint("start-here.2")`.
 
 # %% exercise="start-here.2" kind="break-it"
 from labkit.pki import Authority

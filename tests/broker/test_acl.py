@@ -19,9 +19,9 @@ level = st.text(st.sampled_from("abcu%01-"), min_size=1, max_size=4)
 topic = st.lists(level | st.just("+"), min_size=1, max_size=3).map("/".join)
 filters = st.builds(lambda text, end: f"{text}/#" if end else text, topic, st.booleans())
 access = st.sampled_from(["read", "write", "readwrite"])
-rules = st.builds(Rule, access | st.just("deny"), filters, user=st.none() | st.sampled_from(["ann", "bob c"])) | st.builds(
-    Rule, access, filters, pattern=st.just(True)
-)
+rules = st.builds(
+    Rule, access | st.just("deny"), filters, user=st.none() | st.sampled_from(["ann", "bob c"])
+) | st.builds(Rule, access, filters, pattern=st.just(True))
 
 
 def allowed(username: str, topic: str, access: Literal["read", "write"]) -> bool:

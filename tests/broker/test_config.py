@@ -20,7 +20,11 @@ RIGHT = mutual_tls(
     acl_file=Path("/lab/acl.conf"),
 )
 
-words = st.text(st.characters(min_codepoint=33, max_codepoint=0x2FF, exclude_characters=":#\x7f\x85\xa0"), min_size=1, max_size=20)
+words = st.text(
+    st.characters(min_codepoint=33, max_codepoint=0x2FF, exclude_characters=":#\x7f\x85\xa0"),
+    min_size=1,
+    max_size=20,
+)
 paths = st.builds(lambda text: Path("/" + text.replace("/", "_")), words)
 flags = st.none() | st.booleans()
 listeners = st.builds(

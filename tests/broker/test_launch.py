@@ -97,7 +97,10 @@ def test_taken_port_is_named(mosquitto: Mosquitto, tmp_path: Path) -> None:
     """A port that somebody else has is one clear error; the same broker starts on a free one."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        with pytest.raises(PortTakenError) as caught, Broker(tmp_path / "b", plain, mosquitto=mosquitto, port=port):
+        with (
+            pytest.raises(PortTakenError) as caught,
+            Broker(tmp_path / "b", plain, mosquitto=mosquitto, port=port),
+        ):
             pass
     assert port == caught.value.port
     with reserve_port() as free:
@@ -158,9 +161,10 @@ def test_attach_from_elsewhere(mosquitto: Mosquitto, tmp_path: Path) -> None:
 
 def test_stop_all_finds_brokers_below(mosquitto: Mosquitto, tmp_path: Path) -> None:
     """Every broker in a folder and below it is stopped."""
-    with Broker(tmp_path / "b", plain, mosquitto=mosquitto) as one, Broker(
-        tmp_path / "b" / "two", plain, mosquitto=mosquitto
-    ) as two:
+    with (
+        Broker(tmp_path / "b", plain, mosquitto=mosquitto) as one,
+        Broker(tmp_path / "b" / "two", plain, mosquitto=mosquitto) as two,
+    ):
         assert stop_all(tmp_path) == 2
         assert (one.alive, two.alive) == (False, False)
     assert stop_all(tmp_path) == 0
@@ -212,7 +216,9 @@ while True: signal.pause()
 def test_no_broker_outlives_its_owner(mosquitto: Mosquitto, tmp_path: Path, how: str) -> None:
     """However its owner ends, the broker ends too, even if a forked child holds the pipe open."""
     argv = [sys.executable, "-c", HOLDER, str(tmp_path / "b"), how]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True) as owner:
+    with subprocess.Popen(
+        argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
+    ) as owner:
         assert owner.stdout
         pid = int(owner.stdout.readline())
         if how in {"SIGKILL", "SIGTERM", "fork"}:
@@ -320,7 +326,10 @@ def test_2_0_fails_open_if_told_blindly(site: Site, store: Store) -> None:
         os.kill(victim.broker.pid, signal.SIGHUP)
         assert victim.broker.log.wait_for(lambda event: event.kind == "error", since=mark)
         assert victim.attempt(victim.identity("sensor-001"), publish="devices/sensor-002/status").accepted
-    assert site.attempt(site.identity("sensor-001"), publish="devices/sensor-002/status").reason == "not-authorised"
+    assert (
+        site.attempt(site.identity("sensor-001"), publish="devices/sensor-002/status").reason
+        == "not-authorised"
+    )
 
 
 @pytest.mark.skipif(os.name != "posix", reason="scripts")

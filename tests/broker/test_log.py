@@ -100,7 +100,9 @@ def test_story_of_one_connection() -> None:
 
 def test_story_without_a_port() -> None:
     """A handshake that fails within accept is logged without a port, and is ours if nothing else is."""
-    lines = ["Client connection from 127.0.0.1 failed: error:0A000086:SSL routines::certificate verify failed."]
+    lines = [
+        "Client connection from 127.0.0.1 failed: error:0A000086:SSL routines::certificate verify failed."
+    ]
     assert lines == story_of(2222, lines)
 
 

@@ -66,7 +66,12 @@ def test_ca_from_nothing(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert [row["profile"] for row in said(capsys)] == ["root", "intermediate", "server", "device", "device"]
     assert main(["ca", "show", "--json"]) == 0
     assert said(capsys)[0]["certificate"]["role"] == "root"
-    for words in (["ca", "list"], ["ca", "show"], ["ca", "show", "sensor-001"], ["ca", "issue", "admin", "--operator"]):
+    for words in (
+        ["ca", "list"],
+        ["ca", "show"],
+        ["ca", "show", "sensor-001"],
+        ["ca", "issue", "admin", "--operator"],
+    ):
         assert main(words) == 0
         assert capsys.readouterr().out
 
@@ -169,7 +174,9 @@ def test_the_reader_may_go_away(lab: Path) -> None:
 
 
 @pytest.mark.broker
-def test_broker_from_the_command_line(mosquitto: object, made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_broker_from_the_command_line(
+    mosquitto: object, made: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """run keeps a broker until Ctrl-C; meanwhile other commands probe it, ask it, reload it."""
     argv = [sys.executable, "-m", "labkit", "broker", "run", "--json"]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:

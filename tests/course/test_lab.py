@@ -35,7 +35,9 @@ def judged(lab: Lab) -> CheckResult:
         return CheckResult("not-attempted", asked="write x.txt")
     if answer.read_text() == "raise":
         raise TopicRefusedError("Bad topic.", advice="Mend it.", topic="x", rule="empty")
-    return CheckResult("passed" if answer.read_text() == "right" else "failed", have="something", look="there")
+    return CheckResult(
+        "passed" if answer.read_text() == "right" else "failed", have="something", look="there"
+    )
 
 
 SAMPLE = Lesson(
@@ -43,7 +45,9 @@ SAMPLE = Lesson(
     title="A sample",
     minutes=1,
     claims=(Claim("c1", "Rogues are refused.", "tls", "unknown-ca", "p1"), Claim("c2", "Second.", "mqtt")),
-    predictions=(Prediction("p1", "What happens?", {"in": "gets in", "tls": "refused"}, "tls", {"in": "No, because."}),),
+    predictions=(
+        Prediction("p1", "What happens?", {"in": "gets in", "tls": "refused"}, "tls", {"in": "No, because."}),
+    ),
     checks=(Check("sample.1", "an answer is there", ("one", "two", "three"), judged),),
     quizzes={"q": (Question("1 + 1?", (("2", True, "Yes."), ("3", False, "No."))),)},
     needs_broker=False,
@@ -201,7 +205,11 @@ def test_refused_wants_the_reason(capsys: pytest.CaptureFixture[str]) -> None:
     with refused("unknown-ca"):
         raise NotConnectedError("no", advice="-", outcome=REFUSED)
     accepted = Outcome("mqtt", accepted=True, reason="accepted")
-    for reason, stage, outcome in (("expired", None, REFUSED), ("unknown-ca", "mqtt", REFUSED), ("unknown-ca", None, accepted)):
+    for reason, stage, outcome in (
+        ("expired", None, REFUSED),
+        ("unknown-ca", "mqtt", REFUSED),
+        ("unknown-ca", None, accepted),
+    ):
         with pytest.raises(NotRefusedError) as caught, refused(reason, stage=stage) as seen:
             seen.append(outcome)
         assert caught.value.outcome == outcome

@@ -56,7 +56,11 @@ class TestEveryLesson:
         lesson = find(slug)
         (source,) = Path("notebooks/source").glob(f"*_{slug}.py")
         text = source.read_text(encoding="utf-8")
-        for call, items in (("claim", lesson.claims), ("predict", lesson.predictions), ("check", lesson.checks)):
+        for call, items in (
+            ("claim", lesson.claims),
+            ("predict", lesson.predictions),
+            ("check", lesson.checks),
+        ):
             ids = [item.id for item in items]
             assert len(set(ids)) == len(ids)
             used = re.findall(rf'lab\.{call}\(f?"([^"]+)"', text)

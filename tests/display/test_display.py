@@ -54,7 +54,13 @@ def test_witnesses_are_listed() -> None:
     """Each witness of an outcome gets a row of its own, and only if it said something."""
     detail = {"alert": "unknown_ca", "broker_log": ["one", "two"], "openssl": "error 20", "diagnosis": "why"}
     rows = witnesses(Outcome("tls", accepted=False, reason="unknown-ca", detail=detail))
-    assert [label for label, _ in rows] == ["verdict", "because", "the client saw", "the broker wrote", "openssl verify"]
+    assert [label for label, _ in rows] == [
+        "verdict",
+        "because",
+        "the client saw",
+        "the broker wrote",
+        "openssl verify",
+    ]
     assert witnesses(Outcome("mqtt", accepted=True, reason="accepted")) == [("verdict", "accepted (mqtt)")]
     coded = Outcome("mqtt", accepted=False, reason="not-authorised", detail={"reason_code": 135})
     assert ("the client saw", "reason code 135 (0x87)") in witnesses(coded)

@@ -17,20 +17,30 @@ NOT_OURS = {"python", "pip", "openssl"}
 
 def conda() -> dict[str, str]:
     """Return conda's specs by the names that PyPI uses."""
-    lines = re.findall(r"^  - ([a-z0-9-]+)([<>=!~][^\s#]*)?", Path("environment.yml").read_text(encoding="utf-8"), re.M)
-    return {OTHER_NAMES.get(name, name): spec for name, spec in lines if name not in NOT_OURS and name != "conda-forge"}
+    lines = re.findall(
+        r"^  - ([a-z0-9-]+)([<>=!~][^\s#]*)?", Path("environment.yml").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    return {
+        OTHER_NAMES.get(name, name): spec
+        for name, spec in lines
+        if name not in NOT_OURS and name != "conda-forge"
+    }
 
 
 def test_conda_has_what_the_project_asks_for() -> None:
     """Each dependency stands in environment.yml with the same bound, and nothing else does."""
-    assert {r.name: str(r.specifier) for r in WANTED} == {n: str(Requirement(n + s).specifier) for n, s in conda().items()}
+    assert {r.name: str(r.specifier) for r in WANTED} == {
+        n: str(Requirement(n + s).specifier) for n, s in conda().items()
+    }
 
 
 def test_lock_covers_the_project() -> None:
     """Every dependency is locked at a version that its bound allows, with hashes, for every platform."""
     text = Path("requirements.lock").read_text(encoding="utf-8")
     locked = dict(re.findall(r"^([a-z0-9._-]+)==([^ ;\\]+)", text, re.MULTILINE))
-    assert [] == [r.name for r in WANTED if not r.specifier.contains(locked.get(r.name, "0"), prereleases=True)]
+    assert [] == [
+        r.name for r in WANTED if not r.specifier.contains(locked.get(r.name, "0"), prereleases=True)
+    ]
     pins = [line for line in text.splitlines() if line and not line.startswith(" ")]
     assert all(line.endswith("\\") for line in pins)
     assert text.count("--hash=sha256:") >= len(pins)

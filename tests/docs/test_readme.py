@@ -14,7 +14,9 @@ from labkit.cli import cli
 from labkit.course.lessons import find, slugs
 
 README = Path("README.md").read_text(encoding="utf-8")
-PAGES = [Path(name) for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")] + sorted(Path("docs").rglob("*.md"))
+PAGES = [Path(name) for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")] + sorted(
+    Path("docs").rglob("*.md")
+)
 
 
 def commands(group: click.Group, prefix: str = "") -> list[str]:
@@ -24,13 +26,17 @@ def commands(group: click.Group, prefix: str = "") -> list[str]:
     for name in group.list_commands(context):
         command = group.get_command(context, name)
         assert command
-        found += commands(command, f"{prefix}{name} ") if isinstance(command, click.Group) else [f"{prefix}{name}"]
+        found += (
+            commands(command, f"{prefix}{name} ") if isinstance(command, click.Group) else [f"{prefix}{name}"]
+        )
     return found
 
 
 def test_help_block_is_the_real_one() -> None:
     """The help that README shows is what lab.py prints."""
-    said = subprocess.run([sys.executable, "lab.py", "--help"], capture_output=True, text=True, check=True).stdout
+    said = subprocess.run(
+        [sys.executable, "lab.py", "--help"], capture_output=True, text=True, check=True
+    ).stdout
     (block,) = re.findall(r"\$ python3 lab\.py --help\n(.*?)```", README, re.DOTALL)
     assert said.startswith(block.rstrip())
 
@@ -40,7 +46,10 @@ def test_every_command_is_in_the_readme_and_explains_itself(command: str) -> Non
     """Each command stands in README's table and has a help text with a sentence."""
     assert f"`{command}`" in README
     said = subprocess.run(
-        [sys.executable, "-m", "labkit", *command.split(), "--help"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "labkit", *command.split(), "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout
     assert len(said.splitlines()) > 4
 
@@ -49,7 +58,9 @@ def test_commands_of_the_readme_exist() -> None:
     """Every `lab.py` line in the documents names a command that there is, with options that it has."""
     known = set(commands(cli)) | {"test", "bundle", "ca", "broker", "notebooks"}
     lines = {
-        words for page in PAGES for words in re.findall(r"(?:python3 lab\.py|^labkit) ([a-z]+(?: [a-z]+\b)?)", page.read_text(), re.M)
+        words
+        for page in PAGES
+        for words in re.findall(r"(?:python3 lab\.py|^labkit) ([a-z]+(?: [a-z]+\b)?)", page.read_text(), re.MULTILINE)
     }
     unknown = [line for line in lines if line not in known and line.split()[0] not in known]
     assert unknown == []
@@ -72,6 +83,6 @@ def test_every_lesson_is_in_the_table() -> None:
 
 def test_glossary_has_the_bold_words() -> None:
     """The first bold use of a term of the glossary is spelt as it is there; terms stand in order."""
-    terms = re.findall(r"^\*\*([^*]+)\*\*:", Path("docs/glossary.md").read_text(encoding="utf-8"), re.M)
+    terms = re.findall(r"^\*\*([^*]+)\*\*:", Path("docs/glossary.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert sorted(terms, key=str.lower) == terms
     assert {"chain", "positive control", "probe", "stage", "trust anchor"} <= set(terms)

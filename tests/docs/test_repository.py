@@ -41,7 +41,9 @@ def test_every_test_says_what_it_holds(path: Path) -> None:
     """Each test function has a docstring of one sentence or more."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     tests = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and n.name.startswith("test_")]
-    silent = [test.name for test in tests if not (ast.get_docstring(test) or "").rstrip().endswith((".", "!"))]
+    silent = [
+        test.name for test in tests if not (ast.get_docstring(test) or "").rstrip().endswith((".", "!"))
+    ]
     assert tests
     assert silent == []
 

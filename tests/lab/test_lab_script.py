@@ -141,7 +141,9 @@ def test_falls_back_to_pip(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can become another user"
+)
 def test_as_a_plain_user(tmp_path: Path) -> None:
     """A user without rights, with the system's Python if it can, sets up and gets a version."""
     folder = copy(tmp_path / "c")
@@ -177,7 +179,7 @@ def test_the_offline_kit(ready: Path, tmp_path: Path) -> None:
     if list((folder / "kit/debs").glob("*.deb")):
         found = lab(folder, "doctor", "--json", PATH=str(Path(PYTHON).parent), LABKIT_MOSQUITTO="")
         assert found.returncode in {0, 1}
-    victim = sorted((folder / "kit/wheels").iterdir())[0]
+    victim = min((folder / "kit/wheels").iterdir())
     victim.write_bytes(b"other")
     (folder / ".lab/stamp").unlink()
     refused = lab(folder, "--version", **nowhere)

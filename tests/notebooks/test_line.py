@@ -74,7 +74,9 @@ def test_one_change_changes_one_cell(folder: Path) -> None:
     """A changed paragraph changes one cell and its id, and no other."""
     (source,) = notebooks.sources(folder / "source")
     before = json.loads(notebooks.student(source))["cells"]
-    source.path.write_text(PATTERN.replace("Names in certificates are only text", "A name is only text"), encoding="utf-8")
+    source.path.write_text(
+        PATTERN.replace("Names in certificates are only text", "A name is only text"), encoding="utf-8"
+    )
     after = json.loads(notebooks.student(source))["cells"]
     assert sum(a != b for a, b in zip(before, after, strict=True)) == 1
 

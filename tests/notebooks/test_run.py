@@ -45,7 +45,9 @@ def test_every_claim_holds(out: Path) -> None:
     assert list(slugs()) == [lesson["slug"] for lesson in report["lessons"]]
     for lesson in report["lessons"]:
         assert lesson["status"] == "passed"
-        assert [claim.id for claim in find(lesson["slug"]).claims] == [claim["claim"] for claim in lesson["claims"]]
+        assert [claim.id for claim in find(lesson["slug"]).claims] == [
+            claim["claim"] for claim in lesson["claims"]
+        ]
         assert all(claim["held"] and claim["evidence"] for claim in lesson["claims"])
     assert {"python", "mosquitto", "openssl"} <= set(report["versions"])
 
@@ -80,12 +82,16 @@ def test_pages_load_nothing(out: Path) -> None:
 
 
 @pytest.mark.parametrize("source", notebooks.sources(SOURCES), ids=lambda source: source.slug)
-def test_unsolved_copies_pass_no_check(mosquitto: Mosquitto, source: notebooks.Source, tmp_path: Path) -> None:
+def test_unsolved_copies_pass_no_check(
+    mosquitto: Mosquitto, source: notebooks.Source, tmp_path: Path
+) -> None:
     """A student's copy, run as it is, leaves every exercise not attempted."""
     notebook = nbformat.reads(notebooks.student(source), as_version=4)
     env = {**os.environ, "LABKIT_WORKSPACE": str(tmp_path / "w"), "LABKIT_NO_WIDGETS": "1"}
     NotebookClient(notebook, timeout=60, allow_errors=True).execute(env=env)
-    progress = json.loads((tmp_path / "w/course/progress.json").read_text(encoding="utf-8"))["lessons"][source.slug]
+    progress = json.loads((tmp_path / "w/course/progress.json").read_text(encoding="utf-8"))["lessons"][
+        source.slug
+    ]
     assert set(progress["checks"].values()) == {"not-attempted"}
 
 
@@ -202,7 +208,9 @@ def test_what_an_earlier_run_left_is_gone(tmp_path: Path) -> None:
 def test_ctrl_c_leaves_a_report_and_nothing_running(mosquitto: Mosquitto, tmp_path: Path) -> None:
     """Stopped in the middle, a run exits with 130, writes what it has, and leaves no broker."""
     argv = [sys.executable, "-m", "labkit", "run", "--out", str(tmp_path / "out")]
-    with subprocess.Popen(argv, stderr=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True) as child:
+    with subprocess.Popen(
+        argv, stderr=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+    ) as child:
         state = tmp_path / "out/workspace/broker/state.json"
         deadline = Deadline(60)
         while not state.exists() and not deadline.passed:

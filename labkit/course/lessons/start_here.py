@@ -93,6 +93,7 @@ PREDICTIONS = (
     ),
 )
 
+
 def _attempt(lab: Lab, identity: Identity | None, *, tls: str | None = None) -> Outcome | None:
     running = running_broker(lab)
     if running is None:

@@ -351,6 +351,7 @@ def lab_environment() -> "dict[str, str]":
         "LABKIT_HOME": str(LAB),
         "LABKIT_COURSE": str(HERE),
         "PATH": os.pathsep.join([str(SCRIPTS), os.environ.get("PATH", os.defpath)]),
+        "LABKIT_CALLED_AS": "python3 lab.py",
         "PYTHONUTF8": "1",
     }
     if KIT.is_dir():

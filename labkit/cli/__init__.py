@@ -106,4 +106,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader went away (labkit … | head). Python would complain again at exit when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if os.environ.get("LABKIT_DEBUG"):
+            raise
+        place = f": {error.filename}" if error.filename else ""
+        click.secho(f"labkit: {error.strerror or error}{place}", fg="red", err=True)
+        click.echo("  Is the folder there, and yours? LABKIT_WORKSPACE=~/my-lab chooses another.", err=True)
+        return 1
     return result if isinstance(result, int) else 0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from labkit.cli.console import emit_json, emit_table, json_option
+from labkit.cli.console import emit_json, emit_table, json_option, spoken
 from labkit.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def run(port: int | None, as_json: bool) -> None:  # noqa: FBT001 - click passes
             emit_json(facts)
         else:
             click.echo(f"Mosquitto {site.broker.version} on {site.host}:{site.port}. Stop it with Ctrl-C.")
-            click.echo(f"Its log: {site.broker.log.path}. In a second terminal: labkit probe")
+            click.echo(spoken(f"Its log: {site.broker.log.path}. In a second terminal: labkit probe"))
         try:
             while site.broker.alive:
                 site.broker.log.wait_for(lambda event: event.kind == "terminating", timeout=1.0)

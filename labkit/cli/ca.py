@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from labkit.cli.console import emit_json, emit_table, json_option
+from labkit.cli.console import emit_json, emit_table, json_option, spoken
 from labkit.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def init(rsa: bool, dns_names: tuple[str, ...], ip_addresses: tuple[str, ...], a
         emit_json([entry.to_json() for entry in store.ledger.entries()])
         return
     click.echo(_tree(store))
-    click.echo(f"In {store.workspace.root}. Next: labkit ca issue sensor-001")
+    click.echo(spoken(f"In {store.workspace.root}. Next: labkit ca issue sensor-001"))
 
 
 @ca.command()

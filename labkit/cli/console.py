@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
+import re
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,4 +72,10 @@ def print_error(error: LabError, *, as_json: bool) -> None:
         click.echo(json.dumps(value, indent=2, default=_plain), err=True)
         return
     click.secho(f"labkit: {error.message}", fg="red", err=True)
-    click.echo(f"  {error.advice}", err=True)
+    click.echo(f"  {spoken(error.advice)}", err=True)
+
+
+def spoken(text: str) -> str:
+    """Return a text in which our commands are spelt as the user called us: `labkit …` or `python3 lab.py …`."""
+    called = os.environ.get("LABKIT_CALLED_AS", "labkit")
+    return re.sub(r"\blabkit (?=[a-z])", lambda _: f"{called} ", text)

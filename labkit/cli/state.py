@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from labkit.cli.console import emit_json, emit_table, json_option
+from labkit.cli.console import emit_json, emit_table, json_option, spoken
 from labkit.workspace import Workspace
 
 
@@ -46,7 +46,7 @@ def reset(checkpoint: str | None, yes: bool) -> None:  # noqa: FBT001
             click.echo(f"Back at {checkpoint}.")
         else:
             workspace.reset()
-            click.echo("Empty again. Next: labkit ca init, or open a lesson.")
+            click.echo(spoken("Empty again. Next: labkit ca init, or open a lesson."))
 
 
 @click.command()

@@ -243,6 +243,25 @@ def test_run_of_an_unknown_lesson(capsys: pytest.CaptureFixture[str]) -> None:
     assert "start-here" in capsys.readouterr().err
 
 
+def test_advice_is_spelt_as_we_were_called(
+    lab: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Called through lab.py, the advice is a line that can be typed as it stands."""
+    monkeypatch.setenv("LABKIT_CALLED_AS", "python3 lab.py")
+    assert main(["ca", "show"]) == 1
+    assert "python3 lab.py ca init" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs a folder that nobody can write to")  # noqa: PTH112
+def test_a_place_that_can_not_be_is_one_message(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A workspace where no folder can be made gives one message and advice."""
+    monkeypatch.setenv("LABKIT_WORKSPACE", "/proc/nowhere")
+    assert main(["ca", "init"]) == 1
+    assert "LABKIT_WORKSPACE" in capsys.readouterr().err
+
+
 def test_debug_shows_the_traceback(lab: Path) -> None:
     """--debug lets the error through with all its lines."""
     argv = [sys.executable, "-m", "labkit", "--debug", "ca", "show"]

@@ -125,6 +125,7 @@ def lab(words: tuple[str, ...]) -> int:
     settings = Path(__file__).resolve().parent.parent / "course" / "jupyter"
     paths = [str(settings), *filter(None, [os.environ.get("JUPYTER_CONFIG_PATH")])]
     os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(paths)
+    os.environ.pop("LABKIT_CALLED_AS", None)  # in JupyterLab's terminal it is `labkit`
     if os.name == "posix":
         sys.stdout.flush()
         os.execv(argv[0], argv)  # noqa: S606 - JupyterLab takes our place, signals and all

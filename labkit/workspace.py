@@ -84,6 +84,7 @@ class Workspace:
     def __init__(self, root: Path, *, clock: Clock = SYSTEM_CLOCK) -> None:
         self.root = root
         self._clock = clock
+        self._write_lock = FileLock(root / _LOCKS / "write.lock", timeout=_PATIENCE)
 
     def __repr__(self) -> str:
         return f"Workspace({str(self.root)!r})"
@@ -175,15 +176,14 @@ class Workspace:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Hold the short lock under which files are read, changed and written back.
+        """Hold the short lock under which files are read, changed and written back. It may be nested.
 
         Raises:
             WorkspaceBusyError: Another process held it for half a minute.
         """
         make_folder(self.root / _LOCKS, private=True)
-        lock = FileLock(self.root / _LOCKS / "write.lock", timeout=_PATIENCE)
         try:
-            with lock:
+            with self._write_lock:
                 yield
         except Timeout as error:
             raise self._busy("another command") from error

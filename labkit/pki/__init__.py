@@ -7,10 +7,12 @@ that name for its opinion.
 from labkit.pki.authority import Authority, Issued
 from labkit.pki.csr import Request, make_request, read_request
 from labkit.pki.describe import Branch, Description, describe, describe_tree
+from labkit.pki.file_ledger import FileLedger
+from labkit.pki.identities import IdentityFiles
 from labkit.pki.keys import Key
 from labkit.pki.ledger import Entry, Ledger, MemoryLedger
 from labkit.pki.profiles import DEVICE, INTERMEDIATE, OPERATOR, ROOT, SERVER, Profile
-from labkit.pki.store import FileLedger, IdentityFiles, Names, Store, new_passphrase
+from labkit.pki.store import Names, Store, new_passphrase
 from labkit.pki.verify import verify_chain
 
 __all__ = [

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import secrets
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives import serialization
 
 from labkit.clock import SYSTEM_CLOCK, Clock
 from labkit.errors import IssuanceRefusedError
@@ -18,24 +15,22 @@ from labkit.pki import names
 from labkit.pki.keys import Key, PublicKey, check_policy, fingerprint
 from labkit.pki.ledger import Entry, Ledger, MemoryLedger
 from labkit.pki.profiles import DEVICE, INTERMEDIATE, OPERATOR, ROOT, SERVER, Profile
+from labkit.pki.template import (
+    ORGANISATION,
+    Template,
+    common_name,
+    device_names,
+    random_serial,
+    subject_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from labkit.pki.csr import Request
 
-ORGANISATION = "IoT Device Security Labs"
-
-BACKDATE = dt.timedelta(minutes=5)
-"""How far notBefore lies in the past, for devices whose clocks are slow."""
-
 BATCH = 500
 """How many certificates `issue_many` puts on record in one transaction."""
-
-
-def random_serial() -> int:
-    """Return a serial number: positive, 128 random bits, far below the 20 octets of RFC 5280 §4.1.2.2."""
-    return secrets.randbits(128) or 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,10 +138,8 @@ class Authority:
         root._record([(certificate, key.public, name)], profile)
         return root
 
-    def new_intermediate(
-        self, name: str, *, profile: Profile = INTERMEDIATE, organisation: str = ORGANISATION
-    ) -> Authority:
-        """Make an authority below this one.
+    def new_intermediate(self, name: str, *, profile: Profile = INTERMEDIATE) -> Authority:
+        """Make an authority below this one, of the same organisation.
 
         Raises:
             IssuanceRefusedError: The path length leaves no room (`rule` is `path-length`), or see `issue_device`.
@@ -155,9 +148,8 @@ class Authority:
             # The key would sign it and every verifier would refuse it (RFC 5280 §4.2.1.9).
             raise _refused("path-length", f"{self.name} may not sign authorities (pathlen:0)")
         key = Key.generate(profile.key_kind)
-        certificate = self._template(profile).sign(
-            subject_of(name, organisation), key.public, self._serials()
-        )
+        template = self._template(profile)
+        certificate = template.sign(template.subject(name), key.public, self._serials())
         self._record([(certificate, key.public, name)], profile)
         return Authority(
             certificate,
@@ -327,88 +319,6 @@ class Authority:
             for certificate, public, name in signed
         ]
         self.ledger.record(entries, now=self._clock.now(), renew=renew)
-
-
-class Template:
-    """A certificate with everything filled in that does not change from one to the next.
-
-    Args:
-        profile: What kind it is.
-        issuer: Who signs.
-        signer: The issuer's key.
-        now: The time.
-        limit: The issuer's notAfter, which nothing below it outlives.
-    """
-
-    def __init__(
-        self, profile: Profile, *, issuer: x509.Name, signer: Key, now: dt.datetime, limit: dt.datetime | None
-    ) -> None:
-        self._issuer = issuer
-        self._signer = signer.private
-        self._organisation = issuer.get_attributes_for_oid(x509.NameOID.ORGANIZATION_NAME)
-        # SHA-384 with P-384, so that neither is the weaker half (RFC 5480 §4).
-        wide = isinstance(signer.public, ec.EllipticCurvePublicKey) and signer.public.key_size > 256
-        self._hash: hashes.SHA256 | hashes.SHA384 = hashes.SHA384() if wide else hashes.SHA256()
-        start = (now - BACKDATE).replace(microsecond=0)
-        end = start + dt.timedelta(days=profile.days)
-        self._dates = (start, min(end, limit) if limit else end)
-        self._fixed = self._extensions(profile, signer.public)
-
-    @staticmethod
-    def _extensions(profile: Profile, signer: PublicKey) -> list[x509.Extension[x509.ExtensionType]]:
-        fixed: list[tuple[x509.ExtensionType, bool]] = [
-            # Both critical: a verifier that does not understand them must refuse (RFC 5280 §4.2.1.9, §4.2.1.3).
-            (x509.BasicConstraints(ca=profile.ca, path_length=profile.path_length), True),
-            (profile.key_usage, True),
-            (x509.AuthorityKeyIdentifier.from_issuer_public_key(signer), False),
-        ]
-        if profile.purposes:
-            fixed.append((x509.ExtendedKeyUsage(profile.purposes), False))
-        return [x509.Extension(value.oid, critical, value) for value, critical in fixed]
-
-    def subject(self, common: str) -> x509.Name:
-        """Return a subject in the issuer's organisation."""
-        return x509.Name([*self._organisation, x509.NameAttribute(x509.NameOID.COMMON_NAME, common)])
-
-    def sign(
-        self,
-        subject: x509.Name,
-        public: PublicKey,
-        serial: int,
-        san: x509.SubjectAlternativeName | None = None,
-    ) -> x509.Certificate:
-        """Return a signed certificate."""
-        own: list[x509.ExtensionType] = [x509.SubjectKeyIdentifier.from_public_key(public)]
-        if san is not None:
-            own.append(san)
-        extensions = [*self._fixed, *(x509.Extension(value.oid, False, value) for value in own)]  # noqa: FBT003
-        # Chained add_extension() copies the list each time and costs more than the signature; the constructor doesn't.
-        builder = x509.CertificateBuilder(
-            self._issuer, subject, public, serial, self._dates[0], self._dates[1], extensions
-        )
-        return builder.sign(self._signer, self._hash)
-
-
-def subject_of(name: str, organisation: str = ORGANISATION) -> x509.Name:
-    """Return the distinguished name of an authority."""
-    return x509.Name(
-        [
-            x509.NameAttribute(x509.NameOID.ORGANIZATION_NAME, organisation),
-            x509.NameAttribute(x509.NameOID.COMMON_NAME, name),
-        ]
-    )
-
-
-def common_name(subject: x509.Name) -> str:
-    """Return the one common name of a subject; see `names.common_name`."""
-    found = subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
-    return names.common_name([str(attribute.value) for attribute in found])
-
-
-def device_names(common: str) -> x509.SubjectAlternativeName:
-    """Return the alternative names of a device."""
-    # A device id is a DNS label. Verifiers that follow the CA/Browser profile want a SAN on clients too.
-    return x509.SubjectAlternativeName([x509.DNSName(common)])
 
 
 def _path_length(certificate: x509.Certificate) -> int | None:

@@ -71,17 +71,18 @@ def read_request(pem: bytes) -> Request:
         request = x509.load_pem_x509_csr(pem)
         proven = request.is_signature_valid
         public = request.public_key()
-    except (ValueError, UnsupportedAlgorithm) as error:
+        ignored = _ignored(request)
+    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
         raise _refused("unreadable", "its content does not parse") from error
     if not proven:
         raise _refused("no-proof", "its signature does not fit its key, so the sender may not have the key")
-    return Request(check_policy(public), _ignored(request))
+    return Request(check_policy(public), ignored)
 
 
 def _ignored(request: x509.CertificateSigningRequest) -> tuple[str, ...]:
     try:
         asked = [extension.oid._name for extension in request.extensions]  # noqa: SLF001 - the only name there is
-    except ValueError:
+    except (ValueError, x509.DuplicateExtension):
         asked = ["extensions that do not parse"]
     return (f"subject {request.subject.rfc4514_string() or '(empty)'}", *asked)
 

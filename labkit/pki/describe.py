@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from labkit.pki.keys import check_policy, kind_of
+from labkit.errors import FormatError
+from labkit.pki.keys import kind_of
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -94,13 +97,27 @@ class Branch:
 
 
 def describe(certificate: x509.Certificate) -> Description:
-    """Return what a certificate says.
+    """Return what a certificate says, whoever made it.
+
+    Raises:
+        FormatError: Its names or extensions don't parse.
 
     Does not check: that any of it is true; `verify_chain` does.
     """
+    try:
+        return _describe(certificate)
+    except (ValueError, x509.DuplicateExtension) as error:
+        raise FormatError(
+            f"The certificate does not parse: {error}.",
+            advice="Look at its raw fields: openssl asn1parse -in CERTIFICATE",
+            what="certificate",
+            offset=0,
+        ) from error
+
+
+def _describe(certificate: x509.Certificate) -> Description:
     found = _extensions(certificate)
     names = [str(a.value) for a in certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)]
-    digest = certificate.signature_hash_algorithm
     return Description(
         name=" / ".join(names),
         role=_role(certificate, found),
@@ -109,8 +126,8 @@ def describe(certificate: x509.Certificate) -> Description:
         serial=f"{certificate.serial_number:x}",
         not_before=certificate.not_valid_before_utc,
         not_after=certificate.not_valid_after_utc,
-        key=kind_of(check_policy(certificate.public_key())),
-        signature=digest.name if digest else "none",
+        key=_key(certificate),
+        signature=_hash(certificate),
         basic_constraints=_constraints(found.get(x509.BasicConstraints)),
         key_usage=_usages(found.get(x509.KeyUsage)),
         purposes=_purposes(found.get(x509.ExtendedKeyUsage)),
@@ -139,6 +156,24 @@ def _signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     except Exception:  # noqa: BLE001 - ValueError, TypeError or InvalidSignature: all mean that it did not sign
         return False
     return True
+
+
+def _key(certificate: x509.Certificate) -> str:
+    try:
+        public = certificate.public_key()
+    except UnsupportedAlgorithm:
+        return "unknown"
+    if isinstance(public, ec.EllipticCurvePublicKey | rsa.RSAPublicKey):
+        return kind_of(public)
+    return type(public).__name__.removesuffix("PublicKey").lower()
+
+
+def _hash(certificate: x509.Certificate) -> str:
+    try:
+        digest = certificate.signature_hash_algorithm
+    except UnsupportedAlgorithm:
+        return "unknown"
+    return digest.name if digest else "none"
 
 
 def _extensions(certificate: x509.Certificate) -> dict[type, x509.Extension[x509.ExtensionType]]:

@@ -11,17 +11,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from labkit.clock import SYSTEM_CLOCK, Clock
-from labkit.pki.authority import (
-    Authority,
-    Issued,
+from labkit.pki.authority import Authority, Issued
+from labkit.pki.keys import Key
+from labkit.pki.profiles import DEVICE
+from labkit.pki.template import (
     Template,
     common_name,
     device_names,
+    organisation,
     random_serial,
     subject_of,
 )
-from labkit.pki.keys import Key
-from labkit.pki.profiles import DEVICE
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -43,7 +43,8 @@ def not_yet_valid(authority: Authority, name: str, *, clock: Clock = SYSTEM_CLOC
 
 def rogue_authority(authority: Authority, *, clock: Clock = SYSTEM_CLOCK) -> Authority:
     """Return an authority with the given one's names, and its root's, but with other keys."""
-    root = Authority.new_root(common_name(authority.certificate.issuer), clock=clock)
+    above = authority.certificate.issuer
+    root = Authority.new_root(common_name(above), organisation=organisation(above), clock=clock)
     return root.new_intermediate(authority.name)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cryptography.hazmat.primitives import hashes
@@ -64,6 +64,9 @@ class Entry:
         Raises:
             KeyError, TypeError, ValueError: The values are not an entry.
         """
+        if not all(isinstance(text, str) for text in value.values()):
+            text = "every value of an entry is a text"
+            raise TypeError(text)
         dates = {name: dt.datetime.fromisoformat(value[name]) for name in ("not_before", "not_after")}
         if any(date.tzinfo is None for date in dates.values()):
             text = "dates must carry a zone"
@@ -72,8 +75,14 @@ class Entry:
 
     def to_json(self) -> dict[str, str]:
         """Return plain values, ready for `json.dumps`."""
+        # Spelled out: asdict() copies deeply, and took a fifth of the time of a large fleet.
         return {
-            **asdict(self),
+            "serial": self.serial,
+            "fingerprint": self.fingerprint,
+            "name": self.name,
+            "profile": self.profile,
+            "issuer": self.issuer,
+            "key": self.key,
             "not_before": self.not_before.isoformat(),
             "not_after": self.not_after.isoformat(),
         }
@@ -96,14 +105,17 @@ class Index:
         self.all: list[Entry] = []
         self._serials: set[str] = set()
         self._keys: dict[str, str] = {}
-        self._latest: dict[tuple[str, str], Entry] = {}
+        self._longest: dict[tuple[str, str], Entry] = {}
 
     def add(self, entry: Entry) -> None:
         """Take in an entry that is on record."""
         self.all.append(entry)
         self._serials.add(entry.serial)
         self._keys[entry.key] = entry.name
-        self._latest[entry.profile, entry.name] = entry
+        place = (entry.profile, entry.name)
+        before = self._longest.get(place)
+        if before is None or before.not_after <= entry.not_after:
+            self._longest[place] = entry
 
     def check(self, entries: Iterable[Entry], *, now: dt.datetime, renew: bool) -> None:
         """Refuse entries that the list rules out, among themselves too.
@@ -123,7 +135,7 @@ class Index:
                 raise _refused(
                     "key-reused", f"{owner} has this public key, so {entry.name} can't have it too"
                 )
-            before = fresh.get(place) or self._latest.get(place)
+            before = fresh.get(place) or self._longest.get(place)
             if before and before.not_after > now and not renew:
                 raise _already_issued(before)
             fresh[place] = entry

@@ -15,26 +15,39 @@ from labkit.errors import NameRefusedError
 MAX_LENGTH = 63
 """Longest device id: a device id is also a DNS label (RFC 1035 §2.3.4)."""
 
+MAX_COMMON_NAME = 64
+"""Longest common name that X.509 allows."""
+
 DEVICE_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 """The grammar of device ids; matched whole."""
 
 OPERATORS = frozenset({"admin", "operator", "auditor"})
 """Names for people. Only `Authority.issue_operator` gives them out."""
 
-RESERVED = OPERATORS | frozenset(
-    {
-        "all",
-        "anonymous",
-        "any",
-        "broker",
-        "ca",
-        "localhost",
-        "provisioning",
-        "root",
-        "server",
-        "sys",
-        "system",
-    }
+FILE_NAMES = frozenset(
+    {"aux", "con", "nul", "prn"} | {f"{port}{n}" for port in ("com", "lpt") for n in range(10)}
+)
+"""Names that Windows keeps for hardware: a key written to `nul.key` is gone."""
+
+RESERVED = (
+    OPERATORS
+    | FILE_NAMES
+    | frozenset(
+        {
+            "all",
+            "anonymous",
+            "any",
+            "broker",
+            "ca",
+            "intermediate",
+            "localhost",
+            "provisioning",
+            "root",
+            "server",
+            "sys",
+            "system",
+        }
+    )
 )
 """Names that no device may have, because something else answers to them."""
 
@@ -112,6 +125,22 @@ def host_name(text: str) -> str:
             advice="Use labels of a-z, 0-9 and - with dots between them, for example broker.local.",
             name=text,
             rule="host-name",
+        )
+    return text
+
+
+def bounded(text: str) -> str:
+    """Return a text that fits into a common name (RFC 5280 appendix A.1, ub-common-name), or refuse it.
+
+    Raises:
+        NameRefusedError: `rule` is `empty` or `too-long`.
+    """
+    if not 0 < len(text) <= MAX_COMMON_NAME:
+        raise NameRefusedError(
+            f"{_shown(text)} can't be a common name: it has {len(text)} characters.",
+            advice=f"Use 1 to {MAX_COMMON_NAME} characters. A longer host name can stand second: it needs no common name.",
+            name=text,
+            rule="too-long" if text else "empty",
         )
     return text
 

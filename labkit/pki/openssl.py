@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 from labkit import processes
@@ -64,9 +65,7 @@ def verify(
 
     Does not check: revocation.
     """
-    argv: list[str | Path] = ["openssl", "verify", "-x509_strict", "-CAfile", trust]
-    # Without these two, openssl also believes the system's own store.
-    argv += ["-no-CApath", "-no-CAstore"]
+    argv: list[str | Path] = ["openssl", "verify", "-x509_strict", "-CAfile", trust, *_without_system()]
     if untrusted:
         argv += ["-untrusted", untrusted]
     if purpose:
@@ -88,6 +87,16 @@ def verify(
         returncode=ended.returncode,
         output=ended.output,
     )
+
+
+@cache
+def _without_system() -> tuple[str, ...]:
+    # Without these, openssl also believes the system's own store. Older versions have not got the second, and LibreSSL,
+    # which macOS calls openssl, neither.
+    words = version().split()
+    if words[0] != "OpenSSL":
+        return ()
+    return ("-no-CApath",) if words[1].startswith("1.") else ("-no-CApath", "-no-CAstore")
 
 
 def version() -> str:

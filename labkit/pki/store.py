@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import os
 import secrets
 from dataclasses import dataclass
-from io import FileIO
+from itertools import islice
 from typing import TYPE_CHECKING
 
-from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from labkit.clock import SYSTEM_CLOCK, Clock
@@ -19,24 +16,33 @@ from labkit.errors import (
     IssuanceRefusedError,
     NotIssuedError,
     PassphraseError,
-    WorkspaceCorruptError,
 )
-from labkit.pki.authority import Authority, Issued
+from labkit.pki.authority import BATCH, Authority, Issued
 from labkit.pki.describe import Branch, describe_tree
+from labkit.pki.file_ledger import FileLedger
+from labkit.pki.identities import (
+    IdentityFiles,
+    damaged,
+    read_certificate,
+    save_quickly,
+    verify_issuer,
+    verify_pair,
+)
 from labkit.pki.keys import Key
-from labkit.pki.ledger import Entry, Index
+from labkit.pki.ledger import MemoryLedger
 from labkit.pki.names import OPERATORS
-from labkit.pki.profiles import INTERMEDIATE, ROOT, SERVER, choose
-from labkit.workspace import make_folder, os_errors, write_atomic
+from labkit.pki.profiles import DEVICE, INTERMEDIATE, OPERATOR, ROOT, SERVER, choose
+from labkit.pki.template import common_name
+from labkit.workspace import make_folder, os_errors
 
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
+    from cryptography import x509
+
     from labkit.workspace import Workspace
 
-LEDGER = "ledger.jsonl"
 PASSPHRASE = "root/passphrase"  # noqa: S105 - a file name
 DNS_NAMES = ("localhost", "broker.local")
 IP_ADDRESSES = ("127.0.0.1", "::1")
@@ -50,108 +56,9 @@ class Names:
     intermediate: str = "IoT Labs Device CA"
 
 
-@dataclass(frozen=True, slots=True)
-class IdentityFiles:
-    """An identity on disk.
-
-    Attributes:
-        name: Whose it is.
-        certificate: The certificate, alone: the broker knows the intermediate.
-        key: The private key, 0600.
-    """
-
-    name: str
-    certificate: Path
-    key: Path
-
-    def __repr__(self) -> str:
-        folder = self.certificate.parent.name
-        return f"<{self.name}: {folder}/{self.certificate.name}, {folder}/{self.key.name}>"
-
-
 def new_passphrase() -> bytes:
     """Return a random passphrase of 128 bits."""
     return secrets.token_hex(16).encode()
-
-
-class FileLedger:
-    """The ledger of a workspace: one JSON line a certificate, appended and never changed.
-
-    A transaction is the workspace's lock around reading what others appended, checking, and one append that is
-    synced to disk. If we die in the middle of the append, the last line has no line feed; nothing in it was handed
-    out, and the next transaction cuts it off.
-
-    Args:
-        workspace: Where it lives.
-    """
-
-    def __init__(self, workspace: Workspace) -> None:
-        self._workspace = workspace
-        self._path = workspace.path(LEDGER)
-        self._index = Index()
-        self._read_to = 0
-
-    def record(self, entries: Sequence[Entry], *, now: dt.datetime, renew: bool = False) -> None:
-        """Record entries, all or none; see `Index.check` for what is refused.
-
-        Raises:
-            WorkspaceCorruptError: A line of the ledger is damaged.
-            DiskFullError: No space is left; nothing was recorded.
-        """
-        lines = "".join(json.dumps(entry.to_json()) + "\n" for entry in entries).encode()
-        with self._workspace.transaction():
-            self._catch_up()
-            self._index.check(entries, now=now, renew=renew)
-            self._append(lines)
-            for entry in entries:
-                self._index.add(entry)
-
-    def entries(self) -> list[Entry]:
-        """Return everything that was issued, oldest first."""
-        with self._workspace.transaction():
-            self._catch_up()
-        return list(self._index.all)
-
-    def _catch_up(self) -> None:
-        size = self._path.stat().st_size if self._path.exists() else 0
-        if size < self._read_to:  # a checkpoint or a reset put another ledger here
-            self._index, self._read_to = Index(), 0
-        if size == self._read_to:
-            return
-        with self._path.open("rb") as file:
-            file.seek(self._read_to)
-            fresh = file.read()
-        whole, feed, _torn = fresh.rpartition(b"\n")
-        for number, line in enumerate(whole.split(b"\n") if feed else [], start=len(self._index.all) + 1):
-            self._index.add(self._parse(line, number))
-        self._read_to += len(whole) + len(feed)
-
-    def _parse(self, line: bytes, number: int) -> Entry:
-        try:
-            return Entry.from_json(json.loads(line))
-        except (ValueError, TypeError, KeyError) as error:
-            raise WorkspaceCorruptError(
-                f"{self._path}, line {number}, is not a ledger entry.",
-                advice="Go back to a checkpoint (labkit reset --to NAME); the line is as it was, for you to look at.",
-                path=self._path,
-            ) from error
-
-    def _append(self, lines: bytes) -> None:
-        with os_errors(self._path), self._open_for_append() as file:
-            file.truncate(self._read_to)  # a torn last line, if there is one
-            file.seek(self._read_to)
-            try:
-                file.write(lines)
-                file.flush()
-                os.fsync(file.fileno())
-            except BaseException:
-                file.truncate(self._read_to)
-                raise
-        self._read_to += len(lines)
-
-    def _open_for_append(self) -> FileIO:
-        handle = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
-        return FileIO(handle, "r+b")
 
 
 class Store:
@@ -202,8 +109,8 @@ class Store:
     @property
     def names(self) -> Names:
         """What the authorities are called, read off their certificates."""
-        intermediate = self._certificate("intermediate/intermediate.crt")
-        return Names(root=_cn(self._certificate("root/ca.crt")), intermediate=_cn(intermediate))
+        root, intermediate = self.certificate("root"), self.certificate("intermediate")
+        return Names(root=common_name(root.subject), intermediate=common_name(intermediate.subject))
 
     def create(
         self,
@@ -238,17 +145,23 @@ class Store:
                 advice="Give one at the prompt, or with LABKIT_CA_PASSPHRASE.",
                 path=self.workspace.path("root/ca.key"),
             )
+        # RSA keys take seconds, so everything is made first, and put on record and on disk in one transaction. What
+        # an earlier attempt that was cut off left behind was never in use, and is renewed.
+        draft = MemoryLedger()
         root = Authority.new_root(
-            self._wanted.root, profile=choose(ROOT, rsa=rsa), ledger=self.ledger, clock=self._clock
+            self._wanted.root, profile=choose(ROOT, rsa=rsa), ledger=draft, clock=self._clock
         )
         middle = root.new_intermediate(self._wanted.intermediate, profile=choose(INTERMEDIATE, rsa=rsa))
         server = middle.issue_server(dns_names, ip_addresses, profile=choose(SERVER, rsa=rsa))
-        self._save_authorities(root, middle, passphrase, keep=keep_passphrase)
-        self._save_server(server)
-        return middle
+        with self.workspace.transaction():
+            self.refuse_second_authority()
+            self.ledger.record(draft.entries(), now=self._clock.now(), renew=True)
+            self._save_authorities(root, middle, passphrase, keep=keep_passphrase)
+            self._save_server(server)
+        return self.authority()
 
     def ensure_authority(self) -> Authority:
-        """Return the authority; make it where there is none, and renew the broker's certificate where it has run out.
+        """Return the authority; make what is missing or has run out, the broker's certificate included.
 
         For lessons, which must run again and again without asking: the root's passphrase is random and lies beside
         its key, where it protects nothing.
@@ -256,9 +169,9 @@ class Store:
         Raises:
             WorkspaceCorruptError, DiskFullError: See `create` and `authority`.
         """
-        if not self.exists:
+        if not self.exists and not self._in_use():
             return self.create(passphrase=new_passphrase(), keep_passphrase=True)
-        if self._certificate("server/broker.crt").not_valid_after_utc <= self._clock.now():
+        if not self.exists or self.certificate("broker").not_valid_after_utc <= self._clock.now():
             self.issue_server(renew=True)
         return self.authority()
 
@@ -267,6 +180,7 @@ class Store:
 
         Raises:
             NameRefusedError: It is neither a device id nor an operator's name.
+            WorkspaceCorruptError: Its files are damaged, or don't belong together.
         """
         issue = self.issue_operator if name in OPERATORS else self.issue_device
         try:
@@ -277,23 +191,26 @@ class Store:
             except AlreadyIssuedError:
                 # On record without files: a crash came in between. The record stays, the name gets a new one.
                 return issue(name, renew=True)
-        if self._certificate(f"devices/{name}.crt").not_valid_after_utc <= self._clock.now():
+        if verify_pair(found).not_valid_after_utc <= self._clock.now():
             return issue(name, renew=True)
         return found
 
     def refuse_second_authority(self) -> None:
-        """Raise if an authority is there already.
+        """Raise if an authority is there already, or its ledger tells of devices that would be orphaned.
 
         Raises:
             IssuanceRefusedError: It is (`rule` is `authority-exists`).
         """
-        # A root without a broker's certificate is a `create` that was cut off: nothing below it was handed out.
-        if self.exists:
+        # Files without the broker's certificate, which comes last, are of a `create` that was cut off.
+        if self.exists or self._in_use():
             raise IssuanceRefusedError(
                 f"{self.workspace.root} has an authority already; a second one would orphan every device.",
                 advice="Use it (labkit ca show), or start over: labkit reset",
                 rule="authority-exists",
             )
+
+    def _in_use(self) -> bool:
+        return any(entry.profile in {DEVICE.name, OPERATOR.name} for entry in self.ledger.entries())
 
     def _save_authorities(self, root: Authority, middle: Authority, passphrase: bytes, *, keep: bool) -> None:
         write = self.workspace.write
@@ -333,18 +250,23 @@ class Store:
         certificate = self._certificate(f"{stem}.crt")
         path = self.workspace.path(f"{stem}.key")
         key = Key.load(self._read(path), path=path, passphrase=passphrase)
+        verify_issuer(certificate, self.certificate("root"), path=path.with_suffix(".crt"))
         try:
             return Authority(certificate, key, ledger=self.ledger, clock=self._clock)
         except IssuanceRefusedError as error:
-            raise _corrupt(path, f"it does not belong to {path.with_suffix('.crt').name}") from error
+            if error.rule == "key-mismatch":
+                raise damaged(path, f"it does not belong to {path.with_suffix('.crt').name}") from error
+            raise damaged(path.with_suffix(".crt"), "it is not the certificate of an authority") from error
 
     def issue_device(self, device_id: str, *, renew: bool = False) -> IdentityFiles:
         """Issue a device's identity and store it; see `Authority.issue_device`."""
-        return self._save(self.authority().issue_device(device_id, renew=renew), "devices")
+        with self.workspace.transaction():
+            return self._save(self.authority().issue_device(device_id, renew=renew))
 
     def issue_operator(self, name: str, *, renew: bool = False) -> IdentityFiles:
         """Issue an operator's identity and store it; see `Authority.issue_operator`."""
-        return self._save(self.authority().issue_operator(name, renew=renew), "devices")
+        with self.workspace.transaction():
+            return self._save(self.authority().issue_operator(name, renew=renew))
 
     def issue_server(
         self,
@@ -354,7 +276,8 @@ class Store:
         renew: bool = False,
     ) -> IdentityFiles:
         """Issue the broker's identity and store it; see `Authority.issue_server`."""
-        self._save_server(self.authority().issue_server(dns_names, ip_addresses, renew=renew))
+        with self.workspace.transaction():
+            self._save_server(self.authority().issue_server(dns_names, ip_addresses, renew=renew))
         return self.server()
 
     def issue_devices(
@@ -378,19 +301,24 @@ class Store:
             NameRefusedError, AlreadyIssuedError, DiskFullError: Those before it are issued and stored. After a
                 crash a device may be on record without files: renew it.
         """
+        authority = self.authority()
         folder = make_folder(self.workspace.path("devices"), private=True)
+        remaining = iter(device_ids)
         done = 0
-        for issued in self.authority().issue_many(device_ids, renew=renew):
-            with os_errors(folder):
-                _write_pair(folder, issued)
-            done += 1
-            progress(done)
+        while batch := list(islice(remaining, BATCH)):
+            # Record and files in one transaction: of two renewals at once, the later record's files are on disk.
+            with self.workspace.transaction():
+                for name, issued in zip(batch, authority.issue_many(batch, renew=renew), strict=True):
+                    save_quickly(folder, name, issued)
+                    done += 1
+                    progress(done)
         return done
 
-    def _save(self, issued: Issued, folder: str) -> IdentityFiles:
-        stem = f"{folder}/{issued.name}"
+    def _save(self, issued: Issued, *, folder: str = "devices", name: str | None = None) -> IdentityFiles:
+        name = name or issued.name
+        stem = f"{folder}/{name}"
         key = self.workspace.write(f"{stem}.key", issued.key_pem, secret=True)
-        return IdentityFiles(issued.name, self.workspace.write(f"{stem}.crt", issued.certificate_pem), key)
+        return IdentityFiles(name, self.workspace.write(f"{stem}.crt", issued.certificate_pem), key)
 
     def save_intruder(self, label: str, issued: Issued) -> IdentityFiles:
         """Store what an intruder made, under `intruders/`.
@@ -402,9 +330,7 @@ class Store:
         if not label.replace("-", "").isalnum():
             text = f"a label is letters, digits and '-': {label!r}"
             raise ValueError(text)
-        stem = f"intruders/{label}"
-        key = self.workspace.write(f"{stem}.key", issued.key_pem, secret=True)
-        return IdentityFiles(label, self.workspace.write(f"{stem}.crt", issued.certificate_pem), key)
+        return self._save(issued, folder="intruders", name=label)
 
     def server(self) -> IdentityFiles:
         """Return the broker's identity."""
@@ -458,48 +384,25 @@ class Store:
     def _certificate(self, relative: str) -> x509.Certificate:
         path = self.workspace.path(relative)
         try:
-            return x509.load_pem_x509_certificate(self._read(path))
-        except ValueError as error:
-            raise _corrupt(path, "it holds no certificate in PEM") from error
+            return read_certificate(path)
+        except FileNotFoundError as error:
+            raise _missing(path) from error
 
     def _read(self, path: Path) -> bytes:
         try:
             with os_errors(path):
                 return path.read_bytes()
         except FileNotFoundError as error:
-            raise AuthorityMissingError(
-                f"There is no {path.name} in {path.parent}.",
-                advice="Make an authority first: labkit ca init",
-                path=path,
-            ) from error
+            raise _missing(path) from error
 
 
-def _write_pair(folder: Path, issued: Issued) -> None:
-    for suffix, data, mode in ((".key", issued.key_pem, 0o600), (".crt", issued.certificate_pem, 0o644)):
-        path = folder / f"{issued.name}{suffix}"
-        try:
-            # A new file needs no rename: nobody reads it before its name is given out at the end of the batch.
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
-        except FileExistsError:
-            write_atomic(path, data, secret=mode == 0o600, durable=False)
-            continue
-        try:
-            os.write(handle, data)
-        finally:
-            os.close(handle)
+def _missing(path: Path) -> AuthorityMissingError:
+    return AuthorityMissingError(
+        f"There is no {path.name} in {path.parent}.",
+        advice="Make an authority first: labkit ca init",
+        path=path,
+    )
 
 
 def _pem(certificate: x509.Certificate) -> bytes:
     return certificate.public_bytes(serialization.Encoding.PEM)
-
-
-def _cn(certificate: x509.Certificate) -> str:
-    return str(certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)[0].value)
-
-
-def _corrupt(path: Path, why: str) -> WorkspaceCorruptError:
-    return WorkspaceCorruptError(
-        f"{path} is damaged: {why}.",
-        advice="Go back to a checkpoint (labkit reset --to NAME), or start afresh (labkit reset).",
-        path=path,
-    )

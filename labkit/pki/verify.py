@@ -38,16 +38,17 @@ def verify_chain(
         roots: The trust anchors.
         purpose: `server` or `client`.
         now: The time to judge at.
-        name: The host name or address that a server must be certified for; needed for `server`.
+        name: The host name or address that a server must be certified for; for `server`, and only there.
 
     Raises:
-        ChainInvalidError: `rule` is `expired`, `not-yet-valid`, `purpose` or `path`.
-        ValueError: A server without a name, or an unknown purpose.
+        ChainInvalidError: `rule` is `expired`, `not-yet-valid`, `purpose`, `name` (the chain holds, for another
+            name) or `path`.
+        ValueError: A server without a name, a client with one, or an unknown purpose.
 
     Does not check: revocation.
     """
-    if purpose not in _PURPOSES or (purpose == "server" and name is None):
-        text = "the purpose is 'client', or 'server' with a name"
+    if purpose not in _PURPOSES or (purpose == "server") == (name is None):
+        text = "the purpose is 'client' without a name, or 'server' with one"
         raise ValueError(text)
     subject = leaf.subject.rfc4514_string()
     if now > leaf.not_valid_after_utc:
@@ -60,13 +61,27 @@ def verify_chain(
         raise _invalid("purpose", subject, f"it is not for use as a {purpose}")
     builder = PolicyBuilder().store(Store(list(roots))).time(now)
     try:
-        if purpose == "server":
-            assert name is not None  # noqa: S101 - ensured above
-            builder.build_server_verifier(_general_name(name)).verify(leaf, list(intermediates))
-        else:
+        if name is None:
             builder.build_client_verifier().verify(leaf, list(intermediates))
+        else:
+            builder.build_server_verifier(_general_name(name)).verify(leaf, list(intermediates))
     except VerificationError as error:
+        if name is not None and _only_the_name(leaf, intermediates, builder):
+            raise _invalid("name", subject, f"it is not for {name}") from error
         raise _invalid("path", subject, str(error)) from error
+
+
+def _only_the_name(
+    leaf: x509.Certificate, intermediates: Sequence[x509.Certificate], builder: PolicyBuilder
+) -> bool:
+    # The verifier has one kind of error. If the chain holds under a name of the leaf's own, the name was the fault.
+    try:
+        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        own = next(n for n in names if isinstance(n, x509.DNSName | x509.IPAddress))
+        builder.build_server_verifier(own).verify(leaf, list(intermediates))
+    except (x509.ExtensionNotFound, StopIteration, VerificationError):
+        return False
+    return True
 
 
 def _general_name(name: str) -> x509.DNSName | x509.IPAddress:

@@ -40,6 +40,7 @@ PURE = (
     "pki/profiles.py",
     "pki/csr.py",
     "pki/authority.py",
+    "pki/template.py",
     "pki/ledger.py",
     "pki/describe.py",
     "pki/flawed.py",

@@ -6,6 +6,7 @@ import datetime as dt
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
@@ -34,7 +35,9 @@ def middle(root: Authority) -> Authority:
     return root.new_intermediate("Middle")
 
 
-def extension(certificate: x509.Certificate, kind: type[x509.ExtensionType]) -> x509.Extension[x509.ExtensionType]:
+def extension(
+    certificate: x509.Certificate, kind: type[x509.ExtensionType]
+) -> x509.Extension[x509.ExtensionType]:
     """Return an extension with its criticality."""
     return certificate.extensions.get_extension_for_class(kind)  # type: ignore[return-value]
 
@@ -44,7 +47,11 @@ def assert_is_ca(certificate: x509.Certificate, path_length: int | None) -> None
     constraints, usage = (extension(certificate, kind) for kind in (x509.BasicConstraints, x509.KeyUsage))
     assert (constraints.critical, usage.critical) == (True, True)
     assert constraints.value == x509.BasicConstraints(ca=True, path_length=path_length)
-    assert (usage.value.key_cert_sign, usage.value.crl_sign, usage.value.digital_signature) == (True, True, False)
+    assert (usage.value.key_cert_sign, usage.value.crl_sign, usage.value.digital_signature) == (
+        True,
+        True,
+        False,
+    )
 
 
 def assert_is_leaf(certificate: x509.Certificate, purpose: x509.ObjectIdentifier) -> None:
@@ -223,3 +230,53 @@ def test_chain_verifies(root: Authority, middle: Authority) -> None:
     roots = [root.certificate]
     verify_chain(device.certificate, device.chain, roots, purpose="client", now=NOW)
     verify_chain(server.certificate, server.chain, roots, purpose="server", now=NOW, name="localhost")
+
+
+def test_names_that_do_not_fit_are_refused(middle: Authority) -> None:
+    """A common name has at most 64 characters; a longer host name can stand second, without one."""
+    long = f"{'a' * 60}.local"
+    before = middle.ledger.entries()
+    for refused in (lambda: Authority.new_root("R" * 65), lambda: middle.issue_server([long])):
+        with pytest.raises(NameRefusedError) as caught:
+            refused()
+        assert caught.value.rule == "too-long"
+    assert before == middle.ledger.entries()
+    assert middle.issue_server(["broker.local", long]).name == "broker.local"
+
+
+def test_organisation_is_handed_down(clock: FixedClock) -> None:
+    """Everything below a root is of the root's organisation."""
+    middle = Authority.new_root("Root", organisation="Somebody", clock=clock).new_intermediate("Middle")
+    subjects = [
+        c.subject.rfc4514_string() for c in (middle.certificate, middle.issue_device("d-1").certificate)
+    ]
+    assert subjects == ["CN=Middle,O=Somebody", "CN=d-1,O=Somebody"]
+
+
+def test_everything_is_in_the_ledger(middle: Authority) -> None:
+    """Single, bulk, authority and request: each certificate that exists has its line, with its own fingerprint."""
+    request = read_request(make_request(Key.generate(), "x"))
+    issued = [
+        middle.issue_device("a"),
+        middle.issue_device("b", request=request),
+        *middle.issue_many(["c", "d"]),
+    ]
+    known = {entry.fingerprint: entry.name for entry in middle.ledger.entries()}
+    assert ["Root", "Middle"] == list(known.values())[:2]
+    assert ["a", "b", "c", "d"] == [
+        known[each.certificate.fingerprint(hashes.SHA256()).hex()] for each in issued
+    ]
+
+
+def test_certificate_without_extensions_is_no_authority(middle: Authority) -> None:
+    """A self-signed certificate without basicConstraints, as bare tools make it, signs nothing here."""
+    key, name = Key.generate(), middle.certificate.subject
+    builder = x509.CertificateBuilder(name, name, key.public, 1, NOW, NOW + dt.timedelta(days=1))
+    with pytest.raises(IssuanceRefusedError) as caught:
+        Authority(builder.sign(key.private, hashes.SHA256()), key)
+    assert caught.value.rule == "not-a-ca"
+
+
+def test_repr_shows_name_and_kind(middle: Authority) -> None:
+    """An authority in a notebook's output shows what it is called and what kind of key it has."""
+    assert repr(middle) == "<Authority 'Middle' p256>"

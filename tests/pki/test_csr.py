@@ -62,7 +62,7 @@ def test_what_is_not_one_good_request_is_refused(pem: bytes, rule: str) -> None:
 
 def test_weak_key_is_refused() -> None:
     """A request with RSA-1024 is refused because of its key."""
-    weak = Key(rsa.generate_private_key(65537, 1024))
+    weak = Key(rsa.generate_private_key(65537, 1024))  # noqa: S505 - weak on purpose
     with pytest.raises(KeyRefusedError) as caught:
         read_request(make_request(weak, "sensor-001"))
     assert caught.value.rule == "rsa-too-short"
@@ -74,4 +74,13 @@ def test_hostile_bytes_end_in_a_refusal(junk: bytes, position: int) -> None:
     try:
         read_request(GOOD[:position] + junk + GOOD[position:])
     except (RequestRefusedError, KeyRefusedError) as error:
-        assert error.rule
+        assert error.rule  # noqa: PT017 - being read is right too
+
+
+def test_extensions_that_do_not_parse_are_ignored_too() -> None:
+    """What a request asks for plays no part, so it does not matter that it can't be read."""
+    key = Key.generate()
+    junk = x509.UnrecognizedExtension(x509.KeyUsage.oid, b"\xff")
+    builder = x509.CertificateSigningRequestBuilder(x509.Name([])).add_extension(junk, critical=True)
+    pem = builder.sign(key.private, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    assert "extensions that do not parse" in read_request(pem).ignored

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import pickle
 from pathlib import Path
 
@@ -43,7 +44,9 @@ def test_passphrase_is_needed_and_must_fit() -> None:
     assert Key.load(pem, path=HERE, passphrase=b"right").kind == "p256"
 
 
-@pytest.mark.parametrize("pem", [b"", b"hello", b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"])
+@pytest.mark.parametrize(
+    "pem", [b"", b"hello", b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"]
+)
 def test_damaged_files_are_named(pem: bytes) -> None:
     """A file without a key is named in the error."""
     with pytest.raises(WorkspaceCorruptError) as caught:
@@ -70,7 +73,7 @@ def test_unknown_kind_is_a_mistake_of_the_caller() -> None:
 @pytest.mark.parametrize(
     ("public", "rule"),
     [
-        (rsa.generate_private_key(65537, 1024).public_key(), "rsa-too-short"),
+        (rsa.generate_private_key(65537, 1024).public_key(), "rsa-too-short"),  # noqa: S505 - weak on purpose
         (rsa.generate_private_key(3, 2048).public_key(), "rsa-exponent"),
         (ec.generate_private_key(ec.SECP256K1()).public_key(), "curve"),
         (ed25519.Ed25519PrivateKey.generate().public_key(), "kind"),
@@ -87,3 +90,12 @@ def test_policy_accepts_ours() -> None:
     """The positive control: what we make is allowed."""
     for kind in ("p256", "p384", "rsa2048"):
         assert check_policy(Key.generate(kind).public)
+
+
+def test_unknown_kind_of_key_is_damage() -> None:
+    """A key of an algorithm that nobody here knows is one that can't be read."""
+    der = base64.b64decode(b"".join(Key.generate().pem().splitlines()[1:-1]))
+    unknown = der.replace(bytes.fromhex("06072a8648ce3d0201"), bytes.fromhex("06072a8648ce3d027f"))
+    pem = b"-----BEGIN PRIVATE KEY-----\n" + base64.encodebytes(unknown) + b"-----END PRIVATE KEY-----\n"
+    with pytest.raises(WorkspaceCorruptError):
+        Key.load(pem, path=HERE)

@@ -41,6 +41,9 @@ def test_good_ids_are_returned(name: str) -> None:
         ("-a", "grammar"),
         ("a.b", "grammar"),
         ("a\0", "grammar"),
+        ("intermediate", "reserved"),
+        ("nul", "reserved"),
+        ("COM1", "reserved"),
     ],
 )
 def test_bad_ids_are_refused_with_their_rule(name: str, rule: str) -> None:

@@ -5,58 +5,79 @@ from __future__ import annotations
 import queue
 import secrets
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
 from labkit.clock import Deadline
 from labkit.errors import NotConnectedError
 from labkit.mqtt.contexts import Endpoint, Identity, client_context
-from labkit.mqtt.packets import REASONS, V5, reason_of
+from labkit.mqtt.packets import REASONS, V5, V311, reason_of
 from labkit.mqtt.probe import probe
 from labkit.mqtt.topics import check_filter, check_topic, matches
 from labkit.outcome import ACCEPTED, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 TIMEOUT = 5.0
+"""Seconds to wait for an answer of the broker."""
+
+KEEP_ALIVE = 30
+"""Seconds after which a silent session sends a sign of life (MQTT 5 §3.1.2.10)."""
+
+_MARK = "labkit-mark"
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message that was delivered to us."""
+    """A message that was delivered to us.
+
+    Attributes:
+        topic: Where to it was published.
+        payload: What it says.
+        mark: What its publisher marked it with, where that is one of our sessions; no part of its identity.
+    """
 
     topic: str
     payload: bytes
+    mark: str = field(default="", compare=False, repr=False)
 
 
 class Session:
-    """An open MQTT 5 session. Get one from `open_session`.
+    """An open session. Get one from `open_session`.
 
     Attributes:
-        messages: What was delivered and has not been waited for, oldest first.
+        protocol: 5, or 4 for MQTT 3.1.1.
     """
 
-    def __init__(self, client: paho.Client) -> None:
+    def __init__(self, client: paho.Client, protocol: int) -> None:
+        self.protocol = protocol
         self._client = client
         self._answers: queue.Queue[tuple[str, int, int]] = queue.Queue()
         self._inbox: queue.Queue[Message] = queue.Queue()
-        self.messages: list[Message] = []
+        self._waiting: list[Message] = []
+        self._filters: list[str] = []
+        self._ended = ""
         client.on_connect = self._on_connect
-        client.on_connect_fail = lambda *_: self._answers.put(("connect", 0, -1))
-        client.on_disconnect = lambda *_: self._answers.put(("connect", 0, -1))
+        client.on_disconnect = self._on_disconnect
         client.on_subscribe = self._on_subscribe
         client.on_publish = self._on_publish
-        client.on_message = lambda _c, _u, message: self._inbox.put(
-            Message(message.topic, bytes(message.payload))
-        )
+        client.on_message = self._on_message
 
     def _on_connect(self, _client: Any, _user: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         self._answers.put(("connect", 0, reason.value))
+
+    def _on_disconnect(self, _client: Any, _user: Any, flags: Any, reason: Any, _properties: Any) -> None:
+        told = flags.is_disconnect_packet_from_server
+        word = reason_of(reason.value, V5) if told else "connection-lost"
+        self._ended = self._ended or word  # after the broker's word, paho calls again for the closed socket
+        self._answers.put(("end", 0, 0))  # wakes whoever waits
 
     def _on_subscribe(self, _client: Any, _user: Any, mid: int, reasons: Any, _properties: Any) -> None:
         self._answers.put(("subscribe", mid, max(reason.value for reason in reasons)))
@@ -64,16 +85,28 @@ class Session:
     def _on_publish(self, _client: Any, _user: Any, mid: int, reason: Any, _properties: Any) -> None:
         self._answers.put(("publish", mid, reason.value))
 
+    def _on_message(self, _client: Any, _user: Any, message: Any) -> None:
+        marks = dict(getattr(message.properties, "UserProperty", ()))
+        self._inbox.put(Message(message.topic, bytes(message.payload), marks.get(_MARK, "")))
+
     def _answer(self, kind: str, mid: int, timeout: float) -> int:
         deadline = Deadline(timeout)
         while not deadline.passed:
+            if self._ended and self._answers.empty():
+                raise _lost("mqtt", self._ended)
             with suppress(queue.Empty):
                 found, found_mid, code = self._answers.get(timeout=deadline.left or 0.001)
-                if kind != "connect" and found == "connect":
-                    raise _lost("the broker closed the session")
                 if (found, found_mid) == (kind, mid):
                     return code
-        raise _lost(f"no answer to our {kind} in {timeout:g} s")
+        raise _lost("mqtt", "timeout")
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """What was delivered and has not been waited for, oldest first."""
+        with suppress(queue.Empty):
+            while True:
+                self._waiting.append(self._inbox.get_nowait())
+        return tuple(self._waiting)
 
     def subscribe(self, pattern: str, *, qos: int = 1, timeout: float = TIMEOUT) -> None:
         """Subscribe, and wait for the broker's SUBACK.
@@ -87,33 +120,53 @@ class Session:
         _, mid = self._client.subscribe(check_filter(pattern), qos=qos)
         code = self._answer("subscribe", mid or 0, timeout)
         if code >= 0x80:
-            raise _lost(f"the subscription was refused: {reason_of(code, V5)}")
+            raise _lost("authorised", reason_of(code, V5))
+        self._filters.append(pattern)
 
-    def publish(self, topic: str, payload: str | bytes, *, qos: int = 1, timeout: float = TIMEOUT) -> int:
+    def hears(self, topic: str) -> bool:
+        """Return whether we have subscribed to a topic; whether we may read it is the broker's secret."""
+        return any(matches(pattern, topic) for pattern in self._filters)
+
+    def publish(
+        self, topic: str, payload: str | bytes, *, qos: int = 1, mark: str = "", timeout: float = TIMEOUT
+    ) -> int:
         """Publish, and wait for the broker's PUBACK.
 
+        Args:
+            topic: Where to.
+            payload: What.
+            qos: How surely; with 0 nothing comes back and success means nothing.
+            mark: A word that travels beside the payload (MQTT 5 only) and tells this message from one like it.
+            timeout: Seconds to wait.
+
         Returns:
-            The reason code (MQTT 5 §3.4.2.1); 0x80 and above refuse.
+            The reason code (MQTT 5 §3.4.2.1); 0x80 and above refuse. 0 from MQTT 3.1.1 means nothing.
 
         Raises:
             TopicRefusedError: It is not a topic name.
             NotConnectedError: The session is gone.
         """
-        sent = self._client.publish(check_topic(topic), payload, qos=qos)
+        properties = None
+        if mark and self.protocol == V5:
+            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+            properties.UserProperty = (_MARK, mark)
+        sent = self._client.publish(check_topic(topic), payload, qos=qos, properties=properties)
         return self._answer("publish", sent.mid, timeout)
 
     def wait_for(self, pattern: str, *, timeout: float = TIMEOUT) -> Message | None:
-        """Return the next message whose topic matches, or None if none comes in time."""
+        """Return the next message whose topic matches, or None if none comes in time or the session ends."""
         deadline = Deadline(timeout)
         while True:
+            ended = self._ended  # looked at first: what came before the end is in the inbox by then
             for message in self.messages:
                 if matches(pattern, message.topic):
-                    self.messages.remove(message)
+                    self._waiting.remove(message)
                     return message
-            if deadline.passed:
+            if deadline.passed or ended:
                 return None
             with suppress(queue.Empty):
-                self.messages.append(self._inbox.get(timeout=deadline.left or 0.001))
+                # In short steps, because the end of a session puts nothing here.
+                self._waiting.append(self._inbox.get(timeout=min(deadline.left, 0.2) or 0.001))
 
 
 @contextmanager
@@ -123,29 +176,50 @@ def open_session(
     trust: Path,
     identity: Identity | None,
     client_id: str = "",
+    protocol: int = V5,
     timeout: float = TIMEOUT,
 ) -> Iterator[Session]:
-    """Open an MQTT 5 session for the length of the block.
+    """Open a session for the length of the block. It never reconnects: what ends it is worth knowing.
 
     Args:
         endpoint: Where to connect.
         trust: Whom we believe.
-        identity: Who we are.
+        identity: Who we are; None shows no certificate.
         client_id: The client id; the broker makes one up, or takes it from the certificate.
-        timeout: Seconds to wait for CONNACK.
+        protocol: MQTT 5 or 4 (which is 3.1.1, and never says that a message was refused).
+        timeout: Seconds to wait for each step until CONNACK.
 
     Raises:
         NotConnectedError: We were refused; its `outcome` says at which stage and why.
         IdentityRefusedError: Our own files can't be used.
+        ValueError: There is no such protocol.
     """
-    client = paho.Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=paho.MQTTv5)
-    client.tls_set_context(client_context(trust, identity))
-    session = Session(client)
+    client = _client(client_id, protocol)
+    client.tls_set_context(client_context(trust, identity, name=endpoint.certified_name))
+    client.connect_timeout = timeout
+    session = Session(client, protocol)
+    thread = None
     try:
-        code = _connect(client, session, endpoint, timeout)
+        code = -1
+        with suppress(OSError):  # the probe finds out which
+            client.connect(endpoint.host, endpoint.port, keepalive=KEEP_ALIVE)
+            client.loop_start()
+            thread = client._thread  # noqa: SLF001 - paho forgets it before it has ended
+            with suppress(NotConnectedError):
+                code = session._answer("connect", 0, timeout)  # noqa: SLF001 - of this file
         if code != 0:
-            # paho tells no reason under TLS 1.3, so the probe goes the same way and looks more closely.
-            outcome = probe(endpoint, trust=trust, identity=identity, client_id=client_id)
+            outcome = _refusal(
+                code,
+                # paho tells no reason under TLS 1.3, so a probe goes the same way and looks more closely.
+                lambda: probe(
+                    endpoint,
+                    trust=trust,
+                    identity=identity,
+                    client_id=client_id,
+                    protocol=protocol,
+                    timeout=timeout,
+                ),
+            )
             raise NotConnectedError(
                 f"The session was not opened: {outcome}.",
                 advice="Look at the outcome's detail, and at the broker's log.",
@@ -155,19 +229,35 @@ def open_session(
     finally:
         client.on_disconnect = None
         client.disconnect()
-        client.loop_stop()
+        with suppress(AttributeError):  # the thread ended while paho looked at it
+            client.loop_stop()
+        if thread is not None:
+            thread.join(timeout)
+        # Callbacks hold the session, which holds the client: cut, so that its sockets close now and not some day.
+        client.on_connect = client.on_subscribe = client.on_publish = client.on_message = None
 
 
-def _connect(client: paho.Client, session: Session, endpoint: Endpoint, timeout: float) -> int:
-    try:
-        client.connect(endpoint.host, endpoint.port, keepalive=30)
-    except OSError:
-        return -1
-    client.loop_start()
-    try:
-        return session._answer("connect", 0, timeout)  # noqa: SLF001 - of this file
-    except NotConnectedError:
-        return -1
+def _client(client_id: str, protocol: int) -> paho.Client:
+    versions = {V5: paho.MQTTv5, V311: paho.MQTTv311}
+    if protocol not in versions:
+        text = f"protocol is 4 (MQTT 3.1.1) or 5, not {protocol}"
+        raise ValueError(text)
+    return paho.Client(
+        CallbackAPIVersion.VERSION2,
+        client_id=client_id,
+        protocol=versions[protocol],
+        reconnect_on_failure=False,
+    )
+
+
+def _refusal(code: int, look_closely: Callable[[], Outcome]) -> Outcome:
+    """Return why a session was not opened."""
+    if code > 0:  # paho words the return codes of 3.1.1 as those of 5
+        return Outcome("mqtt", accepted=False, reason=reason_of(code, V5), detail={"reason_code": code})
+    outcome = look_closely()
+    if outcome.accepted:  # then it was a passing trouble, and no verdict on us
+        return Outcome("mqtt", accepted=False, reason="connection-lost", detail=outcome.detail)
+    return outcome
 
 
 def delivered(
@@ -176,11 +266,12 @@ def delivered(
     """Publish, and judge by what the observer receives.
 
     The observer then publishes to itself on `fence`. The broker handles messages in order, so once the fence has
-    come, ours has come before it or never will: nothing waits for a time-out.
+    come, ours has come before it or never will: nothing waits for a time-out. Both messages carry a mark of their
+    own, so that a message of somebody else, however alike, is not taken for ours.
 
     Args:
         publisher: Who publishes.
-        observer: Somebody who has subscribed to the topic and to the fence.
+        observer: Somebody who has subscribed to the topic and to the fence. Other messages that it has are dropped.
         topic: Where to.
         payload: What.
         fence: A topic that the observer may write and read.
@@ -192,26 +283,37 @@ def delivered(
 
     Raises:
         NotConnectedError: A session is gone, or the fence never came.
+        TopicRefusedError: The topic is not one.
+        ValueError: The observer has not subscribed to the topic, so that its silence would prove nothing.
+
+    Does not check: that the rules let the observer read the topic; show that with a message that is delivered.
     """
-    code = publisher.publish(topic, payload, timeout=timeout)
+    if not observer.hears(check_topic(topic)):
+        text = f"the observer has not subscribed to {topic!r} and can't tell whether it is delivered"
+        raise ValueError(text)
+    # Marks are MQTT 5's user properties (§3.3.2.3.7), which 3.1.1 does not have.
+    mark = secrets.token_hex(8) if V311 not in {publisher.protocol, observer.protocol} else ""
+    code = publisher.publish(topic, payload, mark=mark, timeout=timeout)
     nonce = secrets.token_hex(8)
     observer.publish(fence, nonce, timeout=timeout)
-    while (message := observer.wait_for("#", timeout=timeout)) is not None:
-        if message.topic == fence and message.payload == nonce.encode():
-            reason = REASONS.get(code, "not-delivered")
-            return Outcome(
-                "authorised", accepted=False, reason=reason, detail={"reason_code": code, "topic": topic}
-            )
-        if message.topic == topic and message.payload == payload.encode():
-            seen = {"reason_code": code, "topic": topic, "received": payload}
-            observer.wait_for(fence, timeout=timeout)
-            return Outcome("authorised", accepted=True, reason=ACCEPTED, detail=seen)
-    raise _lost("the observer does not hear even its own messages")
+    ours, end = Message(topic, payload.encode()), Message(fence, nonce.encode())
+    received = False
+    while (message := observer.wait_for("#", timeout=timeout)) != end:
+        if message is None:
+            raise _lost("mqtt", "timeout")
+        received = received or (message == ours and message.mark == mark)
+    detail: dict[str, Any] = {"reason_code": code, "topic": topic}
+    if received:
+        detail["received"] = payload
+        return Outcome("authorised", accepted=True, reason=ACCEPTED, detail=detail)
+    reason = REASONS.get(code, "not-delivered")
+    return Outcome("authorised", accepted=False, reason=reason, detail=detail)
 
 
-def _lost(why: str) -> NotConnectedError:
+def _lost(stage: str, reason: str) -> NotConnectedError:
+    outcome = Outcome(stage, accepted=False, reason=reason)
     return NotConnectedError(
-        f"The session is of no use: {why}.",
+        f"The session is of no use: {outcome}.",
         advice="Is the broker still running? lab.status() or labkit status tells.",
-        outcome=None,
+        outcome=outcome,
     )

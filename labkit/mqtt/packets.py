@@ -68,11 +68,26 @@ REASONS = {
     0x8C: "bad-authentication-method",
     0x8D: "keep-alive-timeout",
     0x8E: "session-taken-over",
+    0x8F: "topic-filter-invalid",
     0x90: "topic-name-invalid",
+    0x91: "packet-identifier-in-use",
+    0x92: "packet-identifier-not-found",
     0x93: "receive-maximum-exceeded",
+    0x94: "topic-alias-invalid",
     0x95: "packet-too-large",
+    0x96: "message-rate-too-high",
     0x97: "quota-exceeded",
+    0x98: "administrative-action",
     0x99: "payload-format-invalid",
+    0x9A: "retain-not-supported",
+    0x9B: "qos-not-supported",
+    0x9C: "use-another-server",
+    0x9D: "server-moved",
+    0x9E: "shared-subscriptions-not-supported",
+    0x9F: "connection-rate-exceeded",
+    0xA0: "maximum-connect-time",
+    0xA1: "subscription-identifiers-not-supported",
+    0xA2: "wildcard-subscriptions-not-supported",
 }
 """Reason codes of MQTT 5 (§2.4) that refuse something."""
 
@@ -87,8 +102,11 @@ RETURN_CODES = {
 
 
 def reason_of(code: int, protocol: int) -> str:
-    """Return the word for a code that refuses."""
-    table = REASONS if protocol == V5 else RETURN_CODES
+    """Return the word for a code that refuses, or with which a broker hangs up."""
+    if code == 0:
+        return "disconnected"
+    # A broker that speaks only 3.1.1 answers a CONNECT of 5 with its own code 1 (MQTT 3.1.1 §3.1.2.2).
+    table = {**RETURN_CODES, **REASONS} if protocol == V5 else RETURN_CODES
     return table.get(code, f"code-{code}")
 
 

@@ -1,54 +1,30 @@
 """One connection attempt, and an honest report of how far it came.
 
 Under TLS 1.3 a client has finished its handshake before the server has looked at its certificate, so `connect()`
-says yes and the refusal arrives on the first read. A client that writes first loses the alert to a reset. So the
-probe reads before it writes, and says `accepted` only after the broker's CONNACK.
+says yes and the refusal arrives on the first read. So the probe says `accepted` only after the broker's CONNACK, and
+it speaks before it has listened only where the refusal can't get lost by that (see `wire`).
 """
 
 from __future__ import annotations
 
-import re
-import socket
-import ssl
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from labkit.clock import Deadline
 from labkit.errors import FormatError
 from labkit.mqtt import packets
 from labkit.mqtt.contexts import Endpoint, Identity, client_context
+from labkit.mqtt.refusals import Refused, tls_refusal
 from labkit.mqtt.topics import check_topic
+from labkit.mqtt.wire import Wire
 from labkit.outcome import ACCEPTED, Outcome
 
 if TYPE_CHECKING:
+    import ssl
     from pathlib import Path
 
 PATIENCE = 0.5
-"""Seconds that a TLS 1.3 server has to refuse us before we speak."""
-
-_ALERT = re.compile(r"(?:SSLV3|TLSV1|TLSV13)_ALERT_(.+)")
-
-# X509_V_ERR_* of OpenSSL's x509_vfy.h, as `SSLCertVerificationError.verify_code` has them.
-_SERVER_FAULTS = {
-    9: "server-not-yet-valid",
-    10: "server-expired",
-    18: "server-untrusted",
-    19: "server-untrusted",
-    20: "server-untrusted",
-    21: "server-untrusted",
-    26: "server-wrong-purpose",
-    62: "server-wrong-name",
-    64: "server-wrong-name",
-}
-
-_NOT_TLS = {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG"}
-_NO_VERSION = {"UNSUPPORTED_PROTOCOL", "NO_PROTOCOLS_AVAILABLE", "VERSION_TOO_LOW"}
-
-
-class _Refused(Exception):  # noqa: N818 - a verdict on its way up, not an error
-    def __init__(self, stage: str, reason: str, **detail: Any) -> None:
-        super().__init__(reason)
-        self.stage, self.reason, self.detail = stage, reason, detail
+"""Seconds that a TLS 1.3 server has to refuse us before we speak, where its refusal could get lost otherwise."""
 
 
 def probe(
@@ -62,7 +38,7 @@ def probe(
     protocol: int = packets.V5,
     client_id: str = "",
     username: str | None = None,
-    patience: float = PATIENCE,
+    patience: float | None = None,
     timeout: float = 5.0,
 ) -> Outcome:
     """Try one connection and report where the verdict fell, and why.
@@ -77,7 +53,9 @@ def probe(
         protocol: MQTT 5 or 4 (which is 3.1.1).
         client_id: The client id; the broker makes one up where it is empty.
         username: A user name to claim.
-        patience: Seconds to listen before we speak.
+        patience: Seconds to listen before we speak under TLS 1.3. Without it: none where the system keeps what we
+            received (Linux, on loopback), with a second, patient attempt if the peer then hangs up without a word;
+            `PATIENCE` everywhere else.
         timeout: Seconds for each step.
 
     Returns:
@@ -87,166 +65,139 @@ def probe(
 
     Raises:
         IdentityRefusedError: Our own files can't be used; nothing was attempted.
-        ValueError: A publish with 3.1.1 was asked for: its PUBACK comes for forbidden messages too.
+        TopicRefusedError: `publish` is no topic name; nothing was attempted.
+        ValueError: A publish with 3.1.1 was asked for: its PUBACK comes for forbidden messages too. Or the protocol
+            or the version of TLS is not one of the two.
 
     Does not check: that a published message is delivered; `delivered` does. Revocation of the server.
     """
+    if protocol not in {packets.V311, packets.V5}:
+        text = f"protocol is 4 (MQTT 3.1.1) or 5, not {protocol}"
+        raise ValueError(text)
     if publish is not None and protocol != packets.V5:
         text = "a PUBACK of MQTT 3.1.1 proves nothing; use protocol 5, or ask an observer (delivered)"
         raise ValueError(text)
     if publish is not None:
         check_topic(publish)
-    attempt = _Attempt(endpoint, timeout)
     context = client_context(trust, identity, tls=tls)
-    try:
-        attempt.dial()
-        attempt.shake_hands(context, patience)
-        attempt.open_session(protocol, client_id, username)
-        if publish is None:
-            return attempt.accepted("mqtt")
-        attempt.publish(publish, payload)
-        return attempt.accepted("authorised")
-    except _Refused as verdict:
-        return Outcome(
-            verdict.stage, accepted=False, reason=verdict.reason, detail={**attempt.seen, **verdict.detail}
-        )
-    finally:
-        attempt.close()
+    errand = _Errand(protocol, client_id, username, publish, payload)
+    attempt = _Attempt(endpoint, errand, timeout)
+    outcome = attempt.run(context, patience)
+    if patience is None and attempt.in_the_dark:
+        again = _Attempt(endpoint, errand, timeout).run(context, PATIENCE)
+        return again if again.stage == "tls" else outcome
+    return outcome
+
+
+@dataclass(frozen=True, slots=True)
+class _Errand:
+    """What to say once we are connected."""
+
+    protocol: int
+    client_id: str
+    username: str | None
+    topic: str | None
+    payload: bytes
 
 
 class _Attempt:
-    """The socket of one attempt, and what was seen on it so far."""
+    """One connection, from the first packet to the verdict."""
 
-    def __init__(self, endpoint: Endpoint, timeout: float) -> None:
-        self.endpoint = endpoint
+    def __init__(self, endpoint: Endpoint, errand: _Errand, timeout: float) -> None:
+        self.errand = errand
         self.timeout = timeout
-        self.seen: dict[str, Any] = {}
-        self.socket: socket.socket | None = None
-        self.protocol = packets.V5
+        self.wire = Wire(endpoint, timeout=timeout)
         self.received = b""
         self.in_session = False
+        self.in_the_dark = False
+        """Whether it ended without a word, after we had spoken first: an alert may have got lost."""
 
-    def accepted(self, stage: str) -> Outcome:
-        return Outcome(stage, accepted=True, reason=ACCEPTED, detail=self.seen)
-
-    def close(self) -> None:
-        if self.socket is None:
-            return
-        with suppress(OSError):
-            if self.in_session:
-                self.socket.sendall(packets.disconnect())
-        self.socket.close()
-
-    def dial(self) -> None:
-        address = (self.endpoint.host, self.endpoint.port)
+    def run(self, context: ssl.SSLContext, patience: float | None) -> Outcome:
         try:
-            self.socket = socket.create_connection(address, timeout=self.timeout)
-        except ConnectionRefusedError as error:
-            raise _Refused("tcp", "connection-refused", client_error=str(error)) from error
-        except TimeoutError as error:
-            raise _Refused("tcp", "timeout", client_error=str(error)) from error
-        except socket.gaierror as error:
-            raise _Refused("tcp", "unknown-host", client_error=str(error)) from error
-        except OSError as error:
-            raise _Refused("tcp", "unreachable", client_error=str(error)) from error
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.seen["local_port"] = self.socket.getsockname()[1]
+            self.wire.dial()
+            self.wire.shake_hands(context)
+            spoke_first = self.listen(patience)
+            self.in_the_dark = spoke_first
+            self.open_session()
+            self.in_the_dark = False
+            stage = self.publish()
+            return Outcome(stage, accepted=True, reason=ACCEPTED, detail=self.wire.seen)
+        except Refused as verdict:
+            self.in_the_dark &= verdict.reason == "closed-without-reason"
+            detail = {**self.wire.seen, **verdict.detail}
+            return Outcome(verdict.stage, accepted=False, reason=verdict.reason, detail=detail)
+        finally:
+            self.wire.close(packets.disconnect() if self.in_session else b"")
 
-    def shake_hands(self, context: ssl.SSLContext, patience: float) -> None:
-        assert self.socket is not None  # noqa: S101 - dialled before
+    def listen(self, patience: float | None) -> bool:
+        """Give a TLS 1.3 server time to refuse us; return whether we go on without having given any."""
+        # Under TLS 1.2 the server's Finished came after it had judged us (RFC 5246 §7.3). Under 1.3 the verdict is out.
+        if self.wire.seen["tls_version"] != "1.3":
+            return False
+        if patience is None:
+            patience = 0.0 if self.wire.keeps_last_words else PATIENCE
+        if not patience:
+            return True
         try:
-            wrapped = context.wrap_socket(self.socket, server_hostname=self.endpoint.certified_name)
-        except (OSError, ValueError) as error:
-            raise _tls_refusal(error) from error
-        self.socket = wrapped
-        self.seen["tls_version"] = (wrapped.version() or "").removeprefix("TLSv")
-        self.seen["cipher"] = (wrapped.cipher() or ("",))[0]
-        if self.seen["tls_version"] == "1.3":
-            self.listen(wrapped, patience)
-
-    def listen(self, wrapped: ssl.SSLSocket, patience: float) -> None:
-        # Under TLS 1.2 the server's Finished came after it had judged us. Under 1.3 the verdict is still out.
-        wrapped.settimeout(patience)
-        try:
-            self.received = wrapped.recv(packets.MAX_PACKET)
+            self.received = self.wire.receive(seconds=patience)
         except TimeoutError:
-            wrapped.settimeout(self.timeout)
-            return
+            return False
         except OSError as error:
-            raise _tls_refusal(error) from error
-        wrapped.settimeout(self.timeout)
+            raise tls_refusal(error) from error
         if not self.received:
-            raise _Refused("tls", "closed-without-reason", client_error="closed before we spoke")
+            raise Refused("tls", "closed-without-reason", client_error="it hung up before we spoke")
+        return False
 
-    def open_session(self, protocol: int, client_id: str, username: str | None) -> None:
-        self.protocol = protocol
-        hello = packets.connect(protocol=protocol, client_id=client_id, username=username)
+    def open_session(self) -> None:
+        errand = self.errand
+        hello = packets.connect(
+            protocol=errand.protocol, client_id=errand.client_id, username=errand.username
+        )
         answer = self.exchange(hello, packets.Kind.CONNACK, "mqtt")
-        self.seen["reason_code"] = answer.code
+        self.wire.seen["reason_code"] = answer.code
         if answer.code != 0:
-            raise _Refused("mqtt", packets.reason_of(answer.code, protocol))
+            raise Refused("mqtt", packets.reason_of(answer.code, errand.protocol))
         self.in_session = True
 
-    def publish(self, topic: str, payload: bytes) -> None:
-        message = packets.publish(topic, payload, protocol=self.protocol)
+    def publish(self) -> str:
+        """Publish where that is the errand, and return the stage that was reached."""
+        if self.errand.topic is None:
+            return "mqtt"
+        message = packets.publish(self.errand.topic, self.errand.payload, protocol=packets.V5)
         answer = self.exchange(message, packets.Kind.PUBACK, "authorised")
-        self.seen["reason_code"] = answer.code
+        self.wire.seen["reason_code"] = answer.code
         # 0x10: allowed, and nobody has subscribed (MQTT 5 §3.4.2.1).
         if answer.code >= 0x80:
-            raise _Refused("authorised", packets.reason_of(answer.code, self.protocol))
+            raise Refused("authorised", packets.reason_of(answer.code, packets.V5))
+        return "authorised"
 
     def exchange(self, message: bytes, wanted: packets.Kind, stage: str) -> packets.Answer:
-        assert self.socket is not None  # noqa: S101 - dialled before
-        deadline = Deadline(self.timeout)
+        """Send a packet and return its answer, or the verdict that came instead."""
         try:
-            self.socket.sendall(message)
-            while True:
-                self.look_at_kind(wanted, stage)
-                packet, self.received = packets.split(self.received)
-                if packet is not None:
-                    return self.judge(packets.parse_answer(packet, protocol=self.protocol), wanted, stage)
-                self.socket.settimeout(max(deadline.left, 0.001))
-                piece = self.socket.recv(packets.MAX_PACKET)
-                if not piece:
-                    raise _Refused(stage, "closed-without-reason", client_error="closed without an answer")
-                self.received += piece
+            self.wire.send(message)
+            answer = self.answer(wanted, stage)
         except FormatError as error:
-            raise _Refused(stage, "not-mqtt", client_error=error.message) from error
+            raise Refused(stage, "not-mqtt", client_error=error.message) from error
         except TimeoutError as error:
-            raise _Refused(stage, "timeout", client_error="no answer in time") from error
+            raise Refused(stage, "timeout", client_error="no answer in time") from error
         except OSError as error:
-            # An alert may still come now, from a server that took longer than our patience.
-            late = _tls_refusal(error)
-            raise late if "alert" in late.detail else _Refused(stage, late.reason, **late.detail) from error
-
-    def look_at_kind(self, wanted: packets.Kind, stage: str) -> None:
-        # Before the packet is complete: a peer that speaks something else may never complete it.
-        if self.received and self.received[0] >> 4 not in {wanted, packets.Kind.DISCONNECT}:
-            raise _Refused(stage, "not-mqtt", client_error=f"it answers with {self.received[:8]!r}")
-
-    def judge(self, answer: packets.Answer, wanted: packets.Kind, stage: str) -> packets.Answer:
+            # The alert of a server that took longer than our patience, or had none of it.
+            late = tls_refusal(error)
+            raise late if "alert" in late.detail else Refused(stage, late.reason, **late.detail) from error
         if answer.kind != wanted:
-            raise _Refused(stage, packets.reason_of(answer.code, self.protocol))
+            raise Refused(stage, packets.reason_of(answer.code, self.errand.protocol))
         return answer
 
-
-def _tls_refusal(error: OSError | ValueError) -> _Refused:
-    """Return what an error during or after the handshake means."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        reason = _SERVER_FAULTS.get(error.verify_code, "server-refused")
-        return _Refused(
-            "tls", reason, client_error=f"{error.verify_message} (verify code {error.verify_code})"
-        )
-    if isinstance(error, TimeoutError):
-        return _Refused("tls", "timeout", client_error="no answer in time")
-    word = getattr(error, "reason", None) or ""
-    if found := _ALERT.fullmatch(str(word)):
-        alert = found[1].lower().replace("_", "-")
-        return _Refused("tls", alert, alert=alert.replace("-", "_"), client_error=str(word))
-    if word in _NOT_TLS:
-        return _Refused("tls", "not-tls", client_error=str(word))
-    if word in _NO_VERSION:
-        return _Refused("tls", "protocol-version", client_error=str(word))
-    if isinstance(error, ssl.SSLEOFError | ConnectionError) or "EOF" in str(word):
-        return _Refused("tls", "closed-without-reason", client_error=str(error))
-    return _Refused("tls", "handshake-error", client_error=str(error))
+    def answer(self, wanted: packets.Kind, stage: str) -> packets.Answer:
+        deadline = Deadline(self.timeout)
+        while True:
+            # Before the packet is complete: a peer that speaks something else may never complete it.
+            if self.received and self.received[0] >> 4 not in {wanted, packets.Kind.DISCONNECT}:
+                raise Refused(stage, "not-mqtt", client_error=f"it answers with {self.received[:8]!r}")
+            packet, self.received = packets.split(self.received)
+            if packet is not None:
+                return packets.parse_answer(packet, protocol=self.errand.protocol)
+            piece = self.wire.receive(seconds=deadline.left)
+            if not piece:
+                raise Refused(stage, "closed-without-reason", client_error="it hung up without an answer")
+            self.received += piece

@@ -42,7 +42,10 @@ def test_what_we_write_can_be_split(topic: str, payload: bytes, packet_id: int) 
 def test_connect_by_the_standard() -> None:
     """A CONNECT has the bytes that MQTT 5 §3.1 and 3.1.1 §3.1 ask for."""
     assert packets.connect(protocol=4) == b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x1e\x00\x00"
-    assert packets.connect(protocol=5, client_id="a", username="u") == b"\x10\x11\x00\x04MQTT\x05\x82\x00\x1e\x00\x00\x01a\x00\x01u"
+    assert (
+        packets.connect(protocol=5, client_id="a", username="u")
+        == b"\x10\x11\x00\x04MQTT\x05\x82\x00\x1e\x00\x00\x01a\x00\x01u"
+    )
 
 
 @pytest.mark.parametrize(

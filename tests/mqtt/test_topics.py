@@ -53,7 +53,14 @@ def test_names_are_accepted(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("topic", "rule"),
-    [("", "empty"), ("a\0", "nul"), ("a/+", "wildcard"), ("#", "wildcard"), ("x" * 65_536, "too-long"), ("\ud800", "not-unicode")],
+    [
+        ("", "empty"),
+        ("a\0", "nul"),
+        ("a/+", "wildcard"),
+        ("#", "wildcard"),
+        ("x" * 65_536, "too-long"),
+        ("\ud800", "not-unicode"),
+    ],
 )
 def test_bad_names_are_refused(topic: str, rule: str) -> None:
     """What can't be published to is refused by its rule."""

@@ -18,7 +18,7 @@ from labkit.errors import NotConnectedError
 from labkit.mqtt.contexts import Endpoint, Identity, client_context
 from labkit.mqtt.packets import REASONS, V5, V311, reason_of
 from labkit.mqtt.probe import probe
-from labkit.mqtt.topics import check_filter, check_topic, matches
+from labkit.mqtt.topics import SHARED, check_filter, check_topic, matches
 from labkit.outcome import ACCEPTED, Outcome
 
 if TYPE_CHECKING:
@@ -125,7 +125,9 @@ class Session:
 
     def hears(self, topic: str) -> bool:
         """Return whether we have subscribed to a topic; whether we may read it is the broker's secret."""
-        return any(matches(pattern, topic) for pattern in self._filters)
+        # A shared subscription does not count: its messages may go to another member of the group.
+        ours = (pattern for pattern in self._filters if not pattern.startswith(SHARED))
+        return any(matches(pattern, topic) for pattern in ours)
 
     def publish(
         self, topic: str, payload: str | bytes, *, qos: int = 1, mark: str = "", timeout: float = TIMEOUT

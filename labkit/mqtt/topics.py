@@ -7,6 +7,9 @@ from labkit.errors import TopicRefusedError
 MAX_BYTES = 65_535
 """Longest topic: its length is a two-byte number (MQTT 5 §1.5.4)."""
 
+SHARED = "$share/"
+"""How a shared subscription begins: each message goes to one member of its group (MQTT 5 §4.8.2)."""
+
 
 def check_topic(topic: str) -> str:
     """Return a topic name, to publish to, or refuse it.
@@ -24,9 +27,15 @@ def check_filter(pattern: str) -> str:
     """Return a topic filter, to subscribe with, or refuse it.
 
     Raises:
-        TopicRefusedError: `rule` is `empty`, `too-long`, `nul`, `not-unicode` or `wildcard`.
+        TopicRefusedError: `rule` is `empty`, `too-long`, `nul`, `not-unicode`, `wildcard` or `shared`.
     """
     _check_text(pattern)
+    if pattern.startswith(SHARED):
+        group, _, rest = pattern.removeprefix(SHARED).partition("/")
+        if not group or not rest or set("+#") & set(group):
+            raise _refused(
+                pattern, "shared", "it is $share/group/filter with nothing left out (MQTT 5 §4.8.2)"
+            )
     levels = pattern.split("/")
     for position, level in enumerate(levels):
         if "#" in level and (level != "#" or position < len(levels) - 1):
@@ -43,7 +52,7 @@ def matches(pattern: str, topic: str) -> bool:
         pattern: A valid filter. A shared subscription (`$share/group/filter`) is matched by its own filter.
         topic: A valid topic name.
     """
-    if pattern.startswith("$share/"):
+    if pattern.startswith(SHARED):
         pattern = pattern.split("/", 2)[2]
     # MQTT 5 §4.7.2: a wildcard in front keeps away from the broker's own topics.
     if topic.startswith("$") and pattern[0] in "+#":

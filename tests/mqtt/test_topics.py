@@ -75,3 +75,14 @@ def test_bad_filters_are_refused(pattern: str) -> None:
     with pytest.raises(TopicRefusedError) as caught:
         check_filter(pattern)
     assert caught.value.rule == "wildcard"
+
+
+@pytest.mark.parametrize(
+    "pattern", ["$share/", "$share/group", "$share/group/", "$share//a", "$share/+/a", "$share/a#/b"]
+)
+def test_shared_subscriptions_are_whole(pattern: str) -> None:
+    """A shared subscription needs a group and a filter; with both it is accepted."""
+    with pytest.raises(TopicRefusedError) as caught:
+        check_filter(pattern)
+    assert caught.value.rule == "shared"
+    assert check_filter("$share/group/a/#") == "$share/group/a/#"

@@ -15,6 +15,7 @@ from labkit.broker.mosquitto import find_mosquitto
 from labkit.broker.trial import try_rules
 from labkit.clock import Deadline
 from labkit.errors import BrokerGoneError, BrokerNotRunningError, WorkspaceCorruptError
+from labkit.workspace import Workspace
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -167,16 +168,17 @@ class RunningBroker:
             raise gone(self.log, "does not answer any more") from error
 
 
-def attach(folder: Path) -> RunningBroker:
-    """Return the broker that runs in a folder, whoever started it.
+def attach(place: Workspace | Path) -> RunningBroker:
+    """Return the broker that runs in a workspace, whoever started it.
 
     Args:
-        folder: The broker's folder, such as `workspace/broker`.
+        place: A workspace, or the folder of one of its brokers, such as `workspace/broker`.
 
     Raises:
         BrokerNotRunningError: None runs there.
         WorkspaceCorruptError: What is written down about it is damaged.
     """
+    folder = place.path("broker") if isinstance(place, Workspace) else place
     state = State.read(folder)
     if state is None or not state.answers():
         raise BrokerNotRunningError(

@@ -108,4 +108,4 @@ def stop() -> None:
 def _running() -> Any:
     from labkit.broker import attach
 
-    return attach(Workspace.open().path("broker"))
+    return attach(Workspace.open())

@@ -48,7 +48,7 @@ def probe(  # noqa: PLR0917 - click passes by name
     from labkit.scenarios import diagnose
 
     store = Store(Workspace.open())
-    running = None if port else attach(store.workspace.path("broker"))
+    running = None if port else attach(store.workspace)
     files = store.device(name) if name else None
     certificate, private = (files.certificate, files.key) if files else (cert, key)
     identity = Identity(certificate, private) if certificate and private else None

@@ -17,7 +17,10 @@ from pathlib import Path
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
 
 PARTS = {
-    "issuance": ("Identities for a fleet", "The promise is 200 times the script's rate, with two files a device and the ledger, files in memory for both."),
+    "issuance": (
+        "Identities for a fleet",
+        "The promise is 200 times the script's rate, with two files a device and the ledger, files in memory for both.",
+    ),
     "broker_start": (
         "A broker that is ready",
         "What the guard adds is the price of leaving no broker behind.",

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from labkit.course.lab import Lab, open_lab
-from labkit.course.lesson import CheckResult
 from labkit.course.lessons import find
 from labkit.pki import Authority, Store, flawed
 from labkit.scenarios import Site, mutual_tls
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from labkit.broker import Mosquitto
+    from labkit.course.lesson import CheckResult
 
 pytestmark = pytest.mark.broker
 

@@ -18,7 +18,9 @@ NOT_OURS = {"python", "pip", "openssl"}
 def conda() -> dict[str, str]:
     """Return conda's specs by the names that PyPI uses."""
     lines = re.findall(
-        r"^  - ([a-z0-9-]+)([<>=!~][^\s#]*)?", Path("environment.yml").read_text(encoding="utf-8"), re.MULTILINE
+        r"^  - ([a-z0-9-]+)([<>=!~][^\s#]*)?",
+        Path("environment.yml").read_text(encoding="utf-8"),
+        re.MULTILINE,
     )
     return {
         OTHER_NAMES.get(name, name): spec

@@ -60,7 +60,9 @@ def test_commands_of_the_readme_exist() -> None:
     lines = {
         words
         for page in PAGES
-        for words in re.findall(r"(?:python3 lab\.py|^labkit) ([a-z]+(?: [a-z]+\b)?)", page.read_text(), re.MULTILINE)
+        for words in re.findall(
+            r"(?:python3 lab\.py|^labkit) ([a-z]+(?: [a-z]+\b)?)", page.read_text(), re.MULTILINE
+        )
     }
     unknown = [line for line in lines if line not in known and line.split()[0] not in known]
     assert unknown == []
@@ -83,6 +85,8 @@ def test_every_lesson_is_in_the_table() -> None:
 
 def test_glossary_has_the_bold_words() -> None:
     """The first bold use of a term of the glossary is spelt as it is there; terms stand in order."""
-    terms = re.findall(r"^\*\*([^*]+)\*\*:", Path("docs/glossary.md").read_text(encoding="utf-8"), re.MULTILINE)
+    terms = re.findall(
+        r"^\*\*([^*]+)\*\*:", Path("docs/glossary.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
     assert sorted(terms, key=str.lower) == terms
     assert {"chain", "positive control", "probe", "stage", "trust anchor"} <= set(terms)

@@ -64,7 +64,7 @@ def test_rows_are_for_a_table() -> None:
 @pytest.mark.parametrize(
     ("key", "word"),
     [
-        (rsa.generate_private_key(65537, 1024), "rsa1024"),  # noqa: S505 - to be described, not to be used
+        (rsa.generate_private_key(65537, 1024), "rsa1024"),
         (ec.generate_private_key(ec.SECP256K1()), "secp256k1"),
         (ed25519.Ed25519PrivateKey.generate(), "ed25519"),
     ],
@@ -99,7 +99,7 @@ def test_damaged_certificates_end_in_format_errors(data: st.DataObject) -> None:
     try:
         assert describe(certificate).rows()
     except FormatError as error:
-        assert error.what == "certificate"  # noqa: PT017 - not being refused is right too
+        assert error.what == "certificate"
 
 
 def test_tree_hangs_by_signatures() -> None:

@@ -73,7 +73,7 @@ def test_unknown_kind_is_a_mistake_of_the_caller() -> None:
 @pytest.mark.parametrize(
     ("public", "rule"),
     [
-        (rsa.generate_private_key(65537, 1024).public_key(), "rsa-too-short"),  # noqa: S505 - weak on purpose
+        (rsa.generate_private_key(65537, 1024).public_key(), "rsa-too-short"),
         (rsa.generate_private_key(3, 2048).public_key(), "rsa-exponent"),
         (ec.generate_private_key(ec.SECP256K1()).public_key(), "curve"),
         (ed25519.Ed25519PrivateKey.generate().public_key(), "kind"),

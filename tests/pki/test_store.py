@@ -369,7 +369,7 @@ def test_flipped_bits_in_the_authority_are_noticed(store: Store) -> None:
         try:
             assert true == store.authority().certificate  # a line feed, say, that became another blank
         except WorkspaceCorruptError as error:
-            assert path == error.path  # noqa: PT017 - both ways out are right
+            assert path == error.path
             refused += 1
     assert refused > 0.9 * len(good) / 7
     path.write_bytes(good)

@@ -22,6 +22,7 @@ from labkit.mqtt.topics import SHARED, check_filter, check_topic, matches
 from labkit.outcome import ACCEPTED, Outcome
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
@@ -229,14 +230,19 @@ def open_session(
             )
         yield session
     finally:
-        client.on_disconnect = None
-        client.disconnect()
-        with suppress(AttributeError):  # the thread ended while paho looked at it
-            client.loop_stop()
-        if thread is not None:
-            thread.join(timeout)
-        # Callbacks hold the session, which holds the client: cut, so that its sockets close now and not some day.
-        client.on_connect = client.on_subscribe = client.on_publish = client.on_message = None
+        _close(client, thread, timeout)
+
+
+def _close(client: paho.Client, thread: threading.Thread | None, timeout: float) -> None:
+    client.on_disconnect = None
+    client.disconnect()
+    with suppress(AttributeError):  # the thread ended while paho looked at it
+        client.loop_stop()
+    if thread is not None:
+        thread.join(timeout)
+    # An error that is kept keeps the client with it, so its sockets are not left to the garbage collector.
+    client._reset_sockets()  # noqa: SLF001 - nothing public closes the pair that wakes the thread
+    client.on_connect = client.on_subscribe = client.on_publish = client.on_message = None
 
 
 def _client(client_id: str, protocol: int) -> paho.Client:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from labkit.errors import MqttError, NotConnectedError, TopicRefusedError
-from labkit.mqtt import Endpoint, Identity, Message, Session, delivered, open_session
+from labkit.mqtt import Endpoint, Identity, Message, Session, delivered, matches, open_session
 from labkit.outcome import Outcome
 from labkit.ports import reserve_port
 from tests.simulators.mqtt_peer import self_made_server, tls_peer
@@ -100,6 +100,39 @@ def test_a_message_that_looks_alike_is_not_ours(site: Site) -> None:
         control = delivered(real, observer, topic, "up", fence=FENCE)
     assert (False, "not-authorised") == (outcome.accepted, outcome.reason)
     assert control.accepted
+
+
+TOPICS = [
+    f"devices/{name}/commands{rest}" for name in ("a", "a b", "é") for rest in ("", "/x", "/x/", "/x/y")
+]
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "#",
+        "devices/#",
+        "devices/+/commands",
+        "devices/+/commands/+",
+        "devices/+/commands/#",
+        "devices/a/commands/x/#",
+        "+/+/+/+/+",
+        "devices/é/+/x/y",
+        "/#",
+        "devices/a/commands/x/",
+        "$share/group/devices/+/commands/+",
+    ],
+)
+def test_mosquitto_matches_alike(site: Site, pattern: str) -> None:
+    """The real broker delivers what our matching says that it should, and nothing else."""
+    with opened(site, "admin") as admin:
+        admin.subscribe(pattern)
+        admin.subscribe(FENCE)
+        for topic in [*TOPICS, FENCE]:
+            admin.publish(topic, "x")
+        assert admin.wait_for(FENCE)
+        received = {message.topic for message in admin.messages} - {FENCE}
+    assert {topic for topic in TOPICS if matches(pattern, topic)} == received
 
 
 def test_a_deaf_observer_is_no_judge(site: Site) -> None:

@@ -66,7 +66,7 @@ def loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket.socket, "connect", connect)
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
-    for name in ("LABKIT_WORKSPACE", "LABKIT_REPORT", "LABKIT_DEBUG", "LABKIT_CA_PASSPHRASE"):
+    for name in ("LABKIT_WORKSPACE", "LABKIT_REPORT", "LABKIT_DEBUG", "LABKIT_CA_PASSPHRASE", "LABKIT_CALLED_AS"):
         monkeypatch.delenv(name, raising=False)
 
 

@@ -28,7 +28,7 @@ from labkit.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 FORMAT = 1
 """Version of the layout, kept in `workspace.json`."""
@@ -341,23 +341,54 @@ def write_atomic(path: Path, data: bytes | str, *, secret: bool = False, durable
         WorkspaceUnwritableError: We may not write there; nothing has changed.
         DiskFullError: No space is left; nothing has changed.
     """
-    payload = data.encode() if isinstance(data, str) else data
     with os_errors(path):
-        # mkstemp makes the file 0600, so a secret is never readable by others, not even for a moment.
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        name = _write_beside(path, data, secret=secret, durable=durable)
         try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(payload)
-                if durable:
-                    file.flush()
-                    os.fsync(file.fileno())
-            if not secret:
-                Path(name).chmod(0o644)
             Path(name).replace(path)
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
     return path
+
+
+def write_together(files: Sequence[tuple[Path, bytes, bool]]) -> None:
+    """Write several files that belong together: all of them are on the disk before the first one gets its name.
+
+    Args:
+        files: Path, content, and whether it is a secret.
+
+    Raises:
+        WorkspaceUnwritableError, DiskFullError: Nothing has changed.
+    """
+    fresh: list[tuple[str, Path]] = []
+    with os_errors(files[0][0]):
+        try:
+            for path, data, secret in files:
+                fresh.append((_write_beside(path, data, secret=secret), path))
+            for name, path in fresh:
+                Path(name).replace(path)
+        except BaseException:
+            for name, _ in fresh:
+                Path(name).unlink(missing_ok=True)
+            raise
+
+
+def _write_beside(path: Path, data: bytes | str, *, secret: bool, durable: bool = True) -> str:
+    payload = data.encode() if isinstance(data, str) else data
+    # mkstemp makes the file 0600, so a secret is never readable by others, not even for a moment.
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(payload)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        if not secret:
+            Path(name).chmod(0o644)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    return name
 
 
 def _copy_content(source: Path, target: Path) -> None:

@@ -13,6 +13,7 @@ from labkit.clock import SYSTEM_CLOCK, Clock
 from labkit.errors import (
     AlreadyIssuedError,
     AuthorityMissingError,
+    DiskFullError,
     IssuanceRefusedError,
     NotIssuedError,
     PassphraseError,
@@ -33,7 +34,7 @@ from labkit.pki.ledger import MemoryLedger
 from labkit.pki.names import OPERATORS
 from labkit.pki.profiles import DEVICE, INTERMEDIATE, OPERATOR, ROOT, SERVER, choose
 from labkit.pki.template import common_name
-from labkit.workspace import make_folder, os_errors
+from labkit.workspace import make_folder, os_errors, write_together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -316,9 +317,16 @@ class Store:
 
     def _save(self, issued: Issued, *, folder: str = "devices", name: str | None = None) -> IdentityFiles:
         name = name or issued.name
-        stem = f"{folder}/{name}"
-        key = self.workspace.write(f"{stem}.key", issued.key_pem, secret=True)
-        return IdentityFiles(name, self.workspace.write(f"{stem}.crt", issued.certificate_pem), key)
+        place = make_folder(self.workspace.path(folder), private=True)
+        files = IdentityFiles(name, place / f"{name}.crt", place / f"{name}.key")
+        try:
+            write_together(
+                [(files.key, issued.key_pem, True), (files.certificate, issued.certificate_pem, False)]
+            )
+        except DiskFullError as error:
+            advice = f"Free some space (df -h shows where), then: labkit ca issue {name} --renew"
+            raise DiskFullError(error.message, advice=advice, path=error.path) from error
+        return files
 
     def save_intruder(self, label: str, issued: Issued) -> IdentityFiles:
         """Store what an intruder made, under `intruders/`.
@@ -351,7 +359,7 @@ class Store:
         if not (files.certificate.is_file() and files.key.is_file()):
             raise NotIssuedError(
                 f"{name} has no identity in {self.workspace.root}.",
-                advice=f"Issue one: labkit ca issue {name}",
+                advice=f"Issue one: labkit ca issue {name}   (--renew if it is on record and its files are gone)",
                 name=name,
             )
         return files

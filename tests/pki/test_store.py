@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import errno
 import os
 import signal
 import stat
@@ -19,6 +20,7 @@ from labkit.clock import FixedClock
 from labkit.errors import (
     AlreadyIssuedError,
     AuthorityMissingError,
+    DiskFullError,
     IssuanceRefusedError,
     NameRefusedError,
     NotIssuedError,
@@ -393,3 +395,24 @@ def test_pair_with_a_foreign_kind_of_key_is_damage(store: Store) -> None:
     files.certificate.write_bytes(builder.sign(key, None).public_bytes(serialization.Encoding.PEM))
     with pytest.raises(WorkspaceCorruptError, match="not the key of"):
         verify_pair(files)
+
+
+def test_a_full_disk_leaves_the_old_identity(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a renewal finds no space, the old key and certificate stay together, and the advice says how to go on."""
+    files = store.issue_device("sensor-001")
+    before = (files.key.read_bytes(), files.certificate.read_bytes())
+    from labkit import workspace as module
+
+    real, calls = module._write_beside, iter((True, False))
+
+    def full(*words: Any, **options: Any) -> str:
+        if next(calls):
+            return real(*words, **options)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(module, "_write_beside", full)
+    with pytest.raises(DiskFullError) as caught:
+        store.issue_device("sensor-001", renew=True)
+    assert "labkit ca issue sensor-001 --renew" in caught.value.advice
+    assert before == (files.key.read_bytes(), files.certificate.read_bytes())
+    assert sorted(path.name for path in files.key.parent.iterdir()) == ["sensor-001.crt", "sensor-001.key"]

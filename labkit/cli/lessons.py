@@ -73,13 +73,14 @@ def _progress() -> Iterator[Callable[[str, int, int, str], None]]:
     if not sys.stderr.isatty():
         started = time.monotonic()
 
-        def plain(slug: str, _cell: int, total: int, what: str) -> None:
-            if total:
+        def plain(slug: str, _cell: int, _total: int, what: str) -> None:
+            if what in {"starting", "done"}:
                 click.echo(f"{time.monotonic() - started:6.1f} s  {slug}: {what}", err=True)
 
         yield plain
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
@@ -87,8 +88,8 @@ def _progress() -> Iterator[Callable[[str, int, int, str], None]]:
         task = bar.add_task("preparing")
 
         def live(slug: str, cell: int, total: int, what: str) -> None:
-            where = f"cell {cell}" if not total else what
-            bar.update(task, description=f"[bold]{slug}[/]  {where}  [dim]{'' if total else what[:60]}[/]")
+            where = f"cell {cell} of {total}" if cell else ""
+            bar.update(task, description=f"[bold]{slug}[/]  {where}  [dim]{escape(what[:60])}[/]")
 
         yield live
 

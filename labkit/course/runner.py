@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 CELL_TIMEOUT = 120
 """Seconds that one cell may take."""
 
+STARTING, DONE = "starting", "done"
+"""What `on_event` is told before the first cell and after the last."""
+
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
 
 
@@ -170,16 +173,16 @@ class _Run:
     ) -> None:
         self.source, self.lesson, self.out = source, lesson, out
         self.on_event, self.cell_timeout = on_event, cell_timeout
-        self.cell = 0
+        self.cell = self.cells = 0
         self.claims_file = out / "claims.jsonl"
 
     def result(self) -> LessonRun:
         started = time.monotonic()
-        self.on_event(self.lesson.slug, 0, 1, "starting")
+        self.on_event(self.lesson.slug, 0, 0, STARTING)
         try:
             status, problem = self._attempted()
         finally:
-            self.on_event(self.lesson.slug, 1, 1, "done")
+            self.on_event(self.lesson.slug, self.cell, self.cells, DONE)
         claims = self._claims()
         if status == PASSED and not all(claim.held for claim in claims):
             status, problem = FAILED, "a claim did not hold, or was not run"
@@ -206,6 +209,7 @@ class _Run:
         from nbclient.exceptions import CellControlSignal, CellTimeoutError, DeadKernelError
 
         notebook = nbformat.reads(notebooks.solved(self.source), as_version=4)
+        self.cells = len(notebook.cells)
         client = self._client(notebook)
         try:
             self._execute(client)
@@ -266,7 +270,7 @@ class _Run:
     def _cell_started(self, cell: Any, cell_index: int) -> None:
         self.cell = cell_index + 1
         what = next((line for line in cell.source.split("\n") if line.strip()), "")
-        self.on_event(self.lesson.slug, self.cell, 0, what)
+        self.on_event(self.lesson.slug, self.cell, self.cells, what)
 
     def _environment(self) -> dict[str, str]:
         return {

@@ -6,12 +6,17 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import pytest
 
-from labkit.cli import cli
+from labkit.cli import cli, main
 from labkit.course.lessons import find, slugs
+from labkit.scenarios import mutual_tls
+
+if TYPE_CHECKING:
+    from labkit.pki import Store
 
 README = Path("README.md").read_text(encoding="utf-8")
 PAGES = [Path(name) for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")] + sorted(
@@ -90,3 +95,18 @@ def test_glossary_has_the_bold_words() -> None:
     )
     assert sorted(terms, key=str.lower) == terms
     assert {"chain", "positive control", "probe", "stage", "trust anchor"} <= set(terms)
+
+
+@pytest.mark.broker
+def test_the_transcript_is_true(
+    store: Store, mosquitto: object, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each command of the first transcript, typed today, prints the lines that README shows."""
+    (block,) = re.findall(r"```console\n(\$ python3 lab\.py ca issue.*?)```", README, re.DOTALL)
+    monkeypatch.setenv("LABKIT_WORKSPACE", str(store.workspace.root))
+    with mutual_tls(store):
+        for part in block.split("$ python3 lab.py ")[1:]:
+            words, *expected = part.strip().splitlines()
+            main(words.split())
+            said = capsys.readouterr().out.replace(str(store.workspace.root), "workspace").splitlines()
+            assert [line for line in expected if line not in said] == []

@@ -51,22 +51,35 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if item not in left_out]
 
 
+def is_local(host: str) -> bool:
+    """Return whether a name or address leads to this machine for sure."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False  # any other name
+
+
 @pytest.fixture(autouse=True)
 def loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no test connect to anything but this machine."""
-    real = socket.socket.connect
+    for name in ("connect", "connect_ex"):
+        real = getattr(socket.socket, name)
 
-    def connect(self: socket.socket, address: Any) -> None:
-        if self.family in {socket.AF_INET, socket.AF_INET6}:
-            host = address[0]
-            local = host == "localhost" or ipaddress.ip_address(host).is_loopback
-            assert local, f"a test wants to connect to {host}"
-        real(self, address)
+        def connect(self: socket.socket, address: Any, real: Any = real) -> Any:
+            if self.family in {socket.AF_INET, socket.AF_INET6}:
+                assert is_local(address[0]), f"a test wants to connect to {address[0]}"
+            return real(self, address)
 
-    monkeypatch.setattr(socket.socket, "connect", connect)
+        monkeypatch.setattr(socket.socket, name, connect)
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
-    for name in ("LABKIT_WORKSPACE", "LABKIT_REPORT", "LABKIT_DEBUG", "LABKIT_CA_PASSPHRASE", "LABKIT_CALLED_AS"):
+    for name in (
+        "LABKIT_WORKSPACE",
+        "LABKIT_REPORT",
+        "LABKIT_DEBUG",
+        "LABKIT_CA_PASSPHRASE",
+        "LABKIT_CALLED_AS",
+    ):
         monkeypatch.delenv(name, raising=False)
 
 

@@ -6,10 +6,14 @@ its user. `%u` stands for the user name, `%c` for the client id.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from labkit.errors import AclError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 Access = Literal["read", "write", "readwrite", "deny"]
 """What a rule gives, or takes."""
@@ -23,7 +27,7 @@ class Rule:
         access: What it gives or takes.
         topic: A topic filter.
         user: Whom it is for. None: everybody if `pattern`, otherwise clients without a user name.
-        pattern: Whether `%u` and `%c` are filled in; such a rule is for everybody.
+        pattern: Whether `%u` and `%c` are filled in; such a rule is for everybody, whatever `user` says.
     """
 
     access: Access
@@ -55,6 +59,11 @@ DEVICE_ACL = Acl(
 """The course's rules: a device speaks in its own topics and hears its own commands; the operator reads everything."""
 
 
+_BLANKS = " \t\n\v\f\r"  # what C calls space; Python's own idea of it is wider
+_LEVELS = 200  # the most that Mosquitto takes
+_PLACE = re.compile("%[uc]")
+
+
 def render(acl: Acl) -> str:
     """Return the file. Rules of one user stand together, rules without a user first.
 
@@ -62,14 +71,18 @@ def render(acl: Acl) -> str:
         AclError: A topic or user that would not survive the file format.
     """
     lines: list[str] = []
-    users = list(dict.fromkeys(rule.user for rule in acl.rules if rule.user is not None))
-    anonymous = [rule for rule in acl.rules if rule.user is None and not rule.pattern]
-    lines += [f"topic {rule.access} {_topic(rule.topic, 0)}" for rule in anonymous]
+    users = list(dict.fromkeys(rule.user for rule in acl.rules if rule.user is not None and not rule.pattern))
+    lines += [_line(rule) for rule in acl.rules if rule.user is None and not rule.pattern]
     for user in users:
         lines += ["", f"user {_word(user)}"]
-        lines += [f"topic {r.access} {_topic(r.topic, 0)}" for r in acl.rules if r.user == user]
-    patterns = [f"pattern {r.access} {_topic(r.topic, 0)}" for r in acl.rules if r.pattern]
+        lines += [_line(rule) for rule in acl.rules if rule.user == user and not rule.pattern]
+    patterns = [_line(rule) for rule in acl.rules if rule.pattern]
     return "\n".join([*lines, "", *patterns]).strip("\n") + "\n"
+
+
+def _line(rule: Rule) -> str:
+    word = "pattern" if rule.pattern else "topic"
+    return f"{word} {rule.access} {_topic(rule.topic, 0, pattern=rule.pattern)}"
 
 
 def parse(text: str) -> Acl:
@@ -81,14 +94,14 @@ def parse(text: str) -> Acl:
     rules: list[Rule] = []
     user: str | None = None
     for number, raw in enumerate(text.split("\n"), start=1):
-        line = raw.strip()
-        if not line or line.startswith("#"):
+        line = raw.rstrip(_BLANKS).lstrip(" ")
+        if not line or raw.startswith("#"):
             continue
         word, _, rest = line.partition(" ")
         if word == "user":
-            user = _word(rest.strip(), number)
+            user = _word(rest.strip(_BLANKS), number)
         elif word in {"topic", "pattern"}:
-            rules.append(_rule(word, rest.strip(), user, number))
+            rules.append(_rule(word, rest.strip(_BLANKS), user, number))
         else:
             raise _bad(number, f"it begins with {word!r}; a line begins with user, topic or pattern")
     return Acl(tuple(rules))
@@ -96,18 +109,23 @@ def parse(text: str) -> Acl:
 
 def _rule(word: str, rest: str, user: str | None, number: int) -> Rule:
     access, _, topic = rest.partition(" ")
-    if access not in get_args(Access):
+    if not topic and access not in get_args(Access):
         access, topic = "readwrite", rest
-    topic = _topic(topic.strip(), number)
-    if word == "pattern":
-        if access == "deny":
-            raise _bad(number, "a pattern can't deny")
-        return Rule(access, topic, pattern=True)  # type: ignore[arg-type] # one of the four words
-    return Rule(access, topic, user=user)  # type: ignore[arg-type] # one of the four words
+    if access not in get_args(Access):
+        raise _bad(number, f"{access!r} is none of {', '.join(get_args(Access))}")
+    pattern = word == "pattern"
+    topic = _topic(topic.strip(_BLANKS), number, pattern=pattern)
+    return Rule(access, topic, user=None if pattern else user, pattern=pattern)  # type: ignore[arg-type] # it is one
 
 
 def decide(
-    acl: Acl, *, username: str | None, client_id: str, topic: str, access: Literal["read", "write"]
+    acl: Acl,
+    *,
+    username: str | None,
+    client_id: str,
+    topic: str,
+    access: Literal["read", "write"],
+    version: tuple[int, ...] = (2, 0),
 ) -> bool:
     """Return whether the list allows it, as Mosquitto decides.
 
@@ -117,30 +135,50 @@ def decide(
         client_id: The client id.
         topic: The topic of one message, without wildcards.
         access: Whether the message is delivered to the client or published by it.
+        version: Mosquitto's. 2.0 fills a name with a slash into a pattern, which gives it the topics of others; from
+            2.1 on such a name matches no pattern.
 
     Does not check: who the user really is. The broker's TLS layer did that.
     """
-    own = [rule for rule in acl.rules if not rule.pattern and rule.user == username]
-    if any(rule.access == "deny" and _matches(rule.topic, topic) for rule in own):
+    if _never(topic, access):
         return False
-    if any(_gives(rule, access) and _matches(rule.topic, topic) for rule in own):
-        return True
-    if any(mark in name for name in (username or "", client_id) for mark in "+#/"):
+    own = [rule for rule in acl.rules if not rule.pattern and rule.user == username]
+    verdict = _first(((rule, rule.topic) for rule in own), topic, access)
+    if verdict is not None:
+        return verdict
+    if any(mark in name for name in (username or "", client_id) for mark in "+#"):
         # "dangerous": filled into a pattern, such a name would change what the pattern means.
         return False
-    return any(
-        _gives(rule, access) and _matches(_filled(rule.topic, username, client_id), topic)
-        for rule in acl.rules
-        if rule.pattern and not ("%u" in rule.topic and username is None)
-    )
+    names = {"%u": username, "%c": client_id}
+    patterns = ((rule, _filled(rule.topic, names, version)) for rule in acl.rules if rule.pattern)
+    return bool(_first(patterns, topic, access))
 
 
-def _gives(rule: Rule, access: str) -> bool:
-    return rule.access in {access, "readwrite"}
+def _never(topic: str, access: str) -> bool:
+    # The broker's own topics are nobody's to write, but for the state of a bridge; $share is for subscribing only.
+    own = topic.startswith("$SYS") and access == "write"
+    return topic.startswith("$share") or (own and not _matches("$SYS/broker/connection/+/state", topic))
 
 
-def _filled(topic: str, username: str | None, client_id: str) -> str:
-    return topic.replace("%u", username or "").replace("%c", client_id)
+def _first(rules: Iterable[tuple[Rule, str | None]], topic: str, access: str) -> bool | None:
+    """Return what the first matching rule says; denials come first. None if no rule says anything."""
+    matching = [rule for rule, pattern in rules if pattern is not None and _matches(pattern, topic)]
+    if any(rule.access == "deny" for rule in matching):
+        return False
+    return True if any(rule.access in {access, "readwrite"} for rule in matching) else None
+
+
+def _filled(topic: str, names: dict[str, str | None], version: tuple[int, ...]) -> str | None:
+    """Return a pattern with the names in their places, or None if it can't match anything."""
+    used = _PLACE.findall(topic)
+    if any(not names[place] for place in used):
+        return None
+    if version >= (2, 1) and (
+        any("/" in str(names[place]) for place in used)
+        or (topic.startswith("%") and str(names[topic[:2]]).startswith("$"))
+    ):
+        return None
+    return _PLACE.sub(lambda found: str(names[found[0]]), topic)
 
 
 def _matches(pattern: str, topic: str) -> bool:
@@ -156,26 +194,34 @@ def _matches(pattern: str, topic: str) -> bool:
     return len(wanted) == len(given)
 
 
-def _topic(topic: str, number: int) -> str:
+def _topic(topic: str, number: int, *, pattern: bool) -> str:
     levels = topic.split("/")
     bad = (
-        not topic
-        or any(c in topic for c in "\r\n\0")
-        or topic != topic.strip()
+        not _is_one_line(topic)
         or any(
             "#" in level and (level != "#" or index < len(levels) - 1) for index, level in enumerate(levels)
         )
         or any("+" in level and level != "+" for level in levels)
+        or len(levels) > _LEVELS
     )
     if bad:
         raise _bad(number, f"{topic!r} is not a topic filter")
+    if pattern and any(_PLACE.search(level) and level not in {"%u", "%c"} for level in levels):
+        # 2.0 fills it in anywhere, 2.1 only between slashes.
+        raise _bad(number, f"{topic!r}: %u and %c take a whole level of the topic")
     return topic
 
 
 def _word(user: str, number: int = 0) -> str:
-    if not user or user != user.strip() or any(c in user for c in "\r\n\0"):
+    if not _is_one_line(user):
         raise _bad(number, f"{user!r} is not a user name")
     return user
+
+
+def _is_one_line(text: str) -> bool:
+    # A line feed would bring rules of its own; half a surrogate pair can't be written as UTF-8.
+    control = any(c < " " or "\x7f" <= c <= "\x9f" or "\ud800" <= c <= "\udfff" for c in text)
+    return bool(text) and text == text.strip(_BLANKS) and not control
 
 
 def _bad(number: int, why: str) -> AclError:

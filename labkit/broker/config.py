@@ -130,6 +130,9 @@ def mutual_tls(
     return BrokerConfig(listeners=(listener,), acl_file=acl_file, user=user)
 
 
+BLANKS = " \t\n\v\f\r"
+"""What C calls space (isspace(3)); Python's own idea of it is wider."""
+
 _WORDS = {"ciphers_tls13": "ciphers_tls1.3"}
 _FIELDS = {word: field for field, word in _WORDS.items()}
 _GLOBAL = {field.name for field in fields(BrokerConfig)} - {"listeners"}
@@ -151,7 +154,7 @@ def render(config: BrokerConfig) -> str:
     """Return the configuration file.
 
     Raises:
-        BrokerConfigError: A value holds a line feed or a NUL, with which it would smuggle in other options.
+        BrokerConfigError: A value is not one line; with a line feed in it, it would smuggle in other options.
     """
     lines = [_line(name, getattr(config, name)) for name in _ordered(BrokerConfig, _GLOBAL)]
     for listener in config.listeners:
@@ -170,14 +173,21 @@ def _line(name: str, value: object) -> str | None:
     text = ":".join(value) if isinstance(value, tuple) else str(value)
     if isinstance(value, bool):
         text = str(value).lower()
-    if any(c in text for c in "\r\n\0") or not text.strip():
+    if not _is_one_line(text):
         raise BrokerConfigError(
-            f"The value of {name} is empty or holds a line feed or NUL: {text!r}.",
-            advice="A value is one line. Look at where it comes from.",
+            f"The value of {name} is empty, or has control characters or blanks at its ends: {text!r}.",
+            advice="A value is one line of UTF-8. Look at where it comes from; rename the folder if it is a path.",
             line=0,
             key=name,
         )
     return f"{_WORDS.get(name, name)} {text}"
+
+
+def _is_one_line(text: str) -> bool:
+    # Mosquitto cuts blanks off both ends, and takes neither control characters nor halves of surrogate pairs (which
+    # is how Python writes a file name that is not UTF-8).
+    control = any(c < " " or "\x7f" <= c <= "\x9f" or "\ud800" <= c <= "\udfff" for c in text)
+    return bool(text) and text == text.strip(BLANKS) and not control
 
 
 def parse(text: str) -> BrokerConfig:
@@ -192,11 +202,11 @@ def parse(text: str) -> BrokerConfig:
     general: dict[str, Any] = {}
     listeners: list[dict[str, Any]] = []
     for number, raw in enumerate(text.split("\n"), start=1):
-        line = raw.strip()
-        if not line or line.startswith("#"):
+        line = raw.rstrip(BLANKS).lstrip(" ")
+        if not line or raw.startswith("#"):
             continue
         word, _, rest = line.partition(" ")
-        name, value = _FIELDS.get(word, word), rest.strip()
+        name, value = _FIELDS.get(word, word), rest.strip(BLANKS)
         if name == "listener":
             listeners.append(_listener(value, number))
             continue
@@ -223,9 +233,9 @@ def _target(
 
 def _listener(value: str, number: int) -> dict[str, Any]:
     port, _, host = value.partition(" ")
-    if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536) or " " in host.strip():
+    if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536) or " " in host.strip(BLANKS):
         raise _bad(number, "listener", "it takes a port from 1 to 65535 and an address")
-    return {"port": int(port), "host": host.strip() or "0.0.0.0"}  # noqa: S104 - what Mosquitto does without one
+    return {"port": int(port), "host": host.strip(BLANKS) or "0.0.0.0"}  # noqa: S104 - what Mosquitto does without one
 
 
 def _value(name: str, text: str, number: int) -> object:

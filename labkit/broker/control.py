@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,8 @@ from labkit.broker.log_file import LogFile
 from labkit.broker.mosquitto import find_mosquitto
 from labkit.broker.trial import try_rules
 from labkit.clock import Deadline
-from labkit.errors import BrokerGoneError, BrokerNotRunningError, WorkspaceCorruptError
+from labkit.errors import BrokerGoneError, BrokerNotRunningError, ToolError, WorkspaceCorruptError
+from labkit.processes import run
 from labkit.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -58,15 +60,28 @@ class State:
         """
         path = folder / STATE
         try:
-            return cls(**json.loads(path.read_text(encoding="utf-8")))
+            found = cls(**json.loads(path.read_text(encoding="utf-8")))
+            found._check()
+            return found
         except FileNotFoundError:
             return None
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise WorkspaceCorruptError(
                 f"{path} is damaged.",
                 advice=f"No broker is lost by it: delete {path} and start the broker again.",
                 path=path,
             ) from error
+
+    def _check(self) -> None:
+        numbers = (self.pid, self.guard, self.port)
+        words = (self.host, self.token, self.version, self.since)
+        if not (
+            all(type(each) is int and each > 0 for each in numbers)
+            and all(isinstance(each, str) for each in words)
+            and type(self.control) in {str, int}
+        ):
+            text = "a value is of the wrong kind"
+            raise ValueError(text)
 
     def ask(self, command: str) -> dict[str, Any]:
         """Send a command to the guard and return its answer.
@@ -135,18 +150,33 @@ class RunningBroker:
         Raises:
             AclError: A rule is malformed; the broker was not told, and goes by the rules that it has.
             ReloadRefusedError: Mosquitto refused the rules; likewise.
-            BrokerGoneError: It has gone, or says nothing.
+            WorkspaceCorruptError: A file of the broker's can't be read; likewise.
+            BrokerGoneError: It has gone; or it could not read its rules all the same, and was stopped.
 
         Does not check: that the rules forbid what they should.
         """
-        text = (self.folder / "acl.conf").read_text(encoding="utf-8")
+        text = self._read("acl.conf")
         rules.parse(text)
-        config = configuration.parse((self.folder / "mosquitto.conf").read_text(encoding="utf-8"))
+        config = configuration.parse(self._read("mosquitto.conf"))
         try_rules(self.folder, config, text, find_mosquitto())
-        mark = self.log.mark()
-        self._ask("reload")
-        if not self.log.wait_for(lambda event: event.kind in {"reload", "running"}, since=mark):
-            raise gone(self.log, "does not say that it has read its files again")
+        try:
+            read_again(self.state, self.log)
+        except BrokerGoneError:
+            # Fail closed: a broker whose rules are unknown must not go on.
+            with suppress(BrokerGoneError):
+                self.stop()
+            raise
+
+    def _read(self, name: str) -> str:
+        path = self.folder / name
+        try:
+            return path.read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise WorkspaceCorruptError(
+                f"{path} can't be read: {error}.",
+                advice="The broker goes by what it read before. Stop it and start it again: labkit broker run",
+                path=path,
+            ) from error
 
     def stop(self) -> None:
         """Stop the broker and wait until its guard is gone.
@@ -214,12 +244,71 @@ def gone(log: LogFile, what: str) -> BrokerGoneError:
     )
 
 
+def read_again(state: State, log: LogFile) -> None:
+    """Have the broker read its files again, and wait until it has.
+
+    Args:
+        state: The running broker.
+        log: Its log.
+
+    Raises:
+        BrokerGoneError: It does not answer, does not say that it has read them, or says that it could not. Whoever
+            asked has to stop it then, because 2.0 goes on without any rules.
+    """
+    mark = log.mark()
+    try:
+        state.ask("reload")
+    except (OSError, ValueError) as error:
+        raise gone(log, "does not answer any more") from error
+    if not log.wait_for(
+        lambda event: event.kind in {"reload", "running"}, since=mark, give_up=lambda: not state.answers()
+    ):
+        raise gone(log, "does not say that it has read its files again")
+    if not _seen_by(state, log, mark):
+        raise gone(log, "does not take connections any more")
+    failed = [event.text for event in log.since(mark) if event.kind == "error"]
+    if failed or not state.answers():
+        raise gone(log, "could not read its rules again and was stopped")
+
+
+def _seen_by(state: State, log: LogFile, mark: int) -> bool:
+    """Return whether the broker logs a connection of ours.
+
+    It says that it reloads *before* it does, in the loop that also accepts connections. One that was begun after it
+    said so is therefore logged after it has read everything. The connection stays open until then: one that is
+    closed at once is logged without its port.
+    """
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(state.host, state.host)  # noqa: S104 - where it is, not where we listen
+    try:
+        with socket.create_connection((host, state.port), timeout=_PATIENCE) as connection:
+            port = str(connection.getsockname()[1])
+            return bool(
+                log.wait_for(
+                    lambda event: event.kind == "connection" and event["peer_port"] == port,
+                    since=mark,
+                    timeout=_PATIENCE,
+                    give_up=lambda: not state.answers(),
+                )
+            )
+    except OSError:
+        return False
+
+
 def process_is(pid: int, word: str) -> bool:
-    """Return whether a process lives and has a word on its command line, as far as this system tells."""
+    """Return whether a process lives and has a word on its command line, as far as this system tells.
+
+    Does not check: anything on Windows, where it returns False.
+    """
     if os.name != "posix":
         return False
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:  # noqa: PTH123 - not a file of ours
-            return word.encode() in file.read()
+            return os.fsencode(word) in file.read()
     except OSError:
+        pass
+    if os.path.exists("/proc/self/cmdline"):  # noqa: PTH110 - not a file of ours
+        return False
+    try:  # macOS and the BSDs have no such files
+        return word in run(["ps", "-ww", "-o", "command=", "-p", str(pid)], check=False, timeout=5).stdout
+    except ToolError:
         return False

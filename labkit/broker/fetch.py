@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from filelock import FileLock
+
 from labkit import processes
-from labkit.errors import ToolFailedError, ToolTimeoutError
+from labkit.errors import ToolError, ToolFailedError, ToolTimeoutError, WorkspaceUnwritableError
 from labkit.workspace import make_folder, os_errors
 
 if TYPE_CHECKING:
@@ -57,13 +59,16 @@ def fetched(folder: Path) -> Fetched | None:
 
 
 def fetch_mosquitto(folder: Path) -> Fetched | None:
-    """Fetch Mosquitto into a folder, or unpack the packages of an offline kit.
+    """Fetch Mosquitto into a folder, or unpack the packages of an offline kit (`LABKIT_KIT`).
+
+    What was fetched before is replaced. Two processes that want it at the same time take turns.
 
     Args:
         folder: Where downloads are kept.
 
     Returns:
-        The program; None where this system has no apt, or the archive can't be reached.
+        The program; None where this system has no apt, the archive can't be reached, or the packages are for another
+        system.
 
     Raises:
         WorkspaceUnwritableError: We may not write there.
@@ -71,28 +76,59 @@ def fetch_mosquitto(folder: Path) -> Fetched | None:
     """
     if sys.platform != "linux" or not all(shutil.which(tool) for tool in _TOOLS):
         return None
-    make_folder(folder)
-    kit = os.environ.get("LABKIT_KIT")
-    with os_errors(folder), tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder) as scratch:
-        debs = Path(kit, "debs") if kit else Path(scratch)
+    try:
+        make_folder(folder)
+        with os_errors(folder), FileLock(folder / ".fetch.lock"):
+            return _fetch_into(folder)
+    except WorkspaceUnwritableError as error:
+        error.advice = "Choose a folder for downloads that you own: LABKIT_HOME=~/labkit"
+        raise
+
+
+def _fetch_into(folder: Path) -> Fetched | None:
+    if (there := fetched(folder)) and _runs(there):
+        return there  # somebody else was quicker
+    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder) as scratch:
         try:
-            if not kit:
-                _say("Fetching Mosquitto from your distribution's archive (no root needed) …")
-                fetch_debs(debs)
-            _unpack(sorted(debs.glob("*.deb")), Path(scratch, "tree"))
+            debs = _kit() or _download(Path(scratch))
+            for deb in debs:
+                processes.run(["dpkg-deb", "-x", deb, Path(scratch, "mosquitto")], timeout=60)
         except (ToolFailedError, ToolTimeoutError) as error:
             _say(f"Mosquitto could not be fetched: {error.message}")
             return None
+        fresh = fetched(Path(scratch))
+        if fresh is None or not _runs(fresh):
+            _say("Mosquitto could not be fetched: the packages are for another system.")
+            return None
         shutil.rmtree(folder / "mosquitto", ignore_errors=True)
-        Path(scratch, "tree").rename(folder / "mosquitto")
+        Path(scratch, "mosquitto").rename(folder / "mosquitto")
     return fetched(folder)
 
 
-def fetch_debs(folder: Path) -> list[Path]:
-    """Download Mosquitto's package and every package that it needs and this system lacks.
+def _kit() -> list[Path]:
+    kit = os.environ.get("LABKIT_KIT")
+    return sorted(Path(kit, "debs").glob("*.deb")) if kit else []
+
+
+def _download(folder: Path) -> list[Path]:
+    _say("Fetching Mosquitto from your distribution's archive (no root needed) …")
+    return fetch_debs(folder, complete=False)
+
+
+def _runs(program: Fetched) -> bool:
+    try:
+        said = processes.run([program.program, "-h"], env=program.env, check=False, timeout=10).output
+    except (OSError, ToolError):
+        return False
+    return said.startswith("mosquitto version")
+
+
+def fetch_debs(folder: Path, *, complete: bool = True) -> list[Path]:
+    """Download Mosquitto's package and the libraries that it needs, and let apt check their signatures and hashes.
 
     Args:
         folder: Where to put them.
+        complete: Every library, for a machine of which nothing is known; otherwise those that this system lacks.
 
     Returns:
         The packages' files.
@@ -102,32 +138,29 @@ def fetch_debs(folder: Path) -> list[Path]:
         ToolTimeoutError: It took too long.
     """
     with tempfile.TemporaryDirectory(prefix="labkit-apt-") as scratch:
-        options = _private_state(Path(scratch))
-        apt: list[str | Path] = ["apt-get", *options]
+        apt: list[str | Path] = ["apt-get", *_private_state(Path(scratch), empty=complete)]
         processes.run([*apt, "update"], timeout=_PATIENCE)
-        planned = processes.run([*apt, "-s", "install", "--no-install-recommends", "mosquitto"]).stdout
-        # On a machine where it is installed the plan is empty; the kit still wants the package itself.
-        needed = {"mosquitto", *re.findall(r"^Inst (\S+)", planned, re.MULTILINE)}
-        processes.run([*apt, "download", *sorted(needed)], timeout=_PATIENCE, cwd=folder)
+        plan = [*apt, "-s", "install", "--no-install-recommends", "mosquitto"]
+        planned = re.findall(r"^Inst (\S+)", processes.run(plan).stdout, re.MULTILINE)
+        # The C library must be the one that the system's own loader belongs to (ld.so(8)), so it is never ours.
+        libraries = {name for name in planned if name.startswith("lib") and name != "libc6"}
+        processes.run([*apt, "download", *sorted({"mosquitto", *libraries})], timeout=_PATIENCE, cwd=folder)
     return sorted(folder.glob("*.deb"))
 
 
-def _private_state(scratch: Path) -> Sequence[str]:
+def _private_state(scratch: Path, *, empty: bool) -> Sequence[str]:
     for part in ("lists/partial", "cache/archives/partial"):
         (scratch / part).mkdir(parents=True)
+    (scratch / "status").touch()
+    status = scratch / "status" if empty else "/var/lib/dpkg/status"
     return (
         "-o", f"Dir::State::lists={scratch / 'lists'}",
         "-o", f"Dir::Cache={scratch / 'cache'}",
-        "-o", "Dir::State::status=/var/lib/dpkg/status",
+        "-o", f"Dir::State::status={status}",
         "-o", "Debug::NoLocking=1",
         "-o", "APT::Sandbox::User=",
         "-q",
     )  # fmt: skip
-
-
-def _unpack(debs: Sequence[Path], tree: Path) -> None:
-    for deb in debs:
-        processes.run(["dpkg-deb", "-x", deb, tree], timeout=60)
 
 
 def _say(text: str) -> None:

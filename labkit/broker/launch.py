@@ -5,45 +5,44 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import secrets
+import shutil
 import signal
-import subprocess
 import sys
-import tempfile
 from contextlib import ExitStack, suppress
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from filelock import FileLock, Timeout
 
 from labkit.broker import acl as rules
 from labkit.broker import config as configuration
-from labkit.broker.control import LOG, STATE, State, gone, process_is
+from labkit.broker.control import LOG, STATE, State, gone, process_is, read_again
+from labkit.broker.guard import remove_control
+from labkit.broker.guarded import OPENSSL_CONF, Guarded, environment, start_guarded
 from labkit.broker.log_file import LogFile
 from labkit.broker.mosquitto import Mosquitto, find_mosquitto
-from labkit.broker.trial import OPENSSL_CONF, START_TIME, environment, reload_refused, try_rules
+from labkit.broker.trial import SCRATCH, START_TIME, reload_refused, try_rules
 from labkit.clock import SYSTEM_CLOCK, Deadline
 from labkit.errors import (
+    BrokerConfigError,
     BrokerError,
+    BrokerGoneError,
     BrokerRunningError,
     BrokerStartError,
     LabError,
     PortTakenError,
 )
 from labkit.ports import is_listening, reserve_port
-from labkit.workspace import make_folder, write_atomic
+from labkit.workspace import make_folder, os_errors, write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from labkit.broker.acl import Acl
     from labkit.broker.config import BrokerConfig
 
-SOCKET_PATH = 100
-"""Longest path of a control socket; Linux allows 107 bytes and macOS 103 (sun_path)."""
-
-_GUARD = Path(__file__).with_name("guard.py")
 _TRIES = 5
+_LONG_LOG = 8_000_000
 
 
 class Broker:
@@ -66,15 +65,15 @@ class Broker:
         mosquitto: Mosquitto | None = None,
         port: int | None = None,
     ) -> None:
-        self.folder = folder
+        self.folder = folder.absolute()  # we may be somewhere else when it is reloaded
         self.acl = acl
-        self.log = LogFile(folder / LOG)
+        self.log = LogFile(self.folder / LOG)
         self.config: BrokerConfig | None = None
         self._make_config = make_config
         self._mosquitto = mosquitto
         self._wanted_port = port
         self._state: State | None = None
-        self._guard: subprocess.Popen[bytes] | None = None
+        self._guarded: Guarded | None = None
         self._held = ExitStack()
 
     def __repr__(self) -> str:
@@ -142,7 +141,11 @@ class Broker:
             BrokerRunningError: Another broker runs in this folder.
             BrokerStartError: Mosquitto refused its configuration or files; the error has its words.
             ToolMissingError: There is no Mosquitto, or see `find_mosquitto`.
+            DiskFullError, WorkspaceUnwritableError: There is no place for its files.
         """
+        if self.alive:
+            raise self._runs_already()
+        self.stop()  # what is left of one that has died
         mosquitto = self._program()
         make_folder(self.folder, private=True)
         try:
@@ -159,16 +162,21 @@ class Broker:
         return self._mosquitto
 
     def _take_folder(self) -> None:
-        lock = FileLock(self.folder / ".lock", timeout=0)
+        # Not bound to a thread: one may start the broker and another stop it.
+        lock = FileLock(self.folder / ".lock", timeout=0, thread_local=False)
         try:
-            self._held.enter_context(lock)
+            with os_errors(self.folder):
+                self._held.enter_context(lock)
         except Timeout as error:
-            raise BrokerRunningError(
-                f"A broker runs in {self.folder} already.",
-                advice="Use it (labkit broker status), or stop it: labkit broker stop",
-                path=self.folder,
-            ) from error
+            raise self._runs_already() from error
         self._clear_stale()
+
+    def _runs_already(self) -> BrokerRunningError:
+        return BrokerRunningError(
+            f"A broker runs in {self.folder} already.",
+            advice="Use it (labkit broker status), or stop it: labkit broker stop",
+            path=self.folder,
+        )
 
     def _clear_stale(self) -> None:
         """Wait for, or end, what an earlier owner left behind: it is dead, since we hold its lock."""
@@ -179,10 +187,16 @@ class Broker:
                 with suppress(OSError, ValueError):
                     state.ask("stop")
                 deadline.pause(0.05)
-            if state and process_is(state.pid, str(self.folder)):
+            while state and process_is(state.pid, str(self.folder)) and not deadline.passed:
                 with suppress(OSError):
                     os.kill(state.pid, signal.SIGKILL)
+                deadline.pause(0.05)
+            remove_control(state.control if state else None)
         (self.folder / STATE).unlink(missing_ok=True)
+        for scratch in self.folder.glob(f"{SCRATCH}*"):
+            shutil.rmtree(scratch, ignore_errors=True)
+        if self.log.mark() > _LONG_LOG:
+            self.log.path.unlink()
 
     def _launch(self, mosquitto: Mosquitto, *, last: bool) -> bool:
         with ExitStack() as reservation:
@@ -191,15 +205,21 @@ class Broker:
                 raise _port_taken(port)
             self._write_files(port)
             mark = self.log.mark()
-            answer = self._spawn(mosquitto)
+            child = self._guarded = start_guarded(
+                [str(mosquitto.path), "-c", str(self.folder / "mosquitto.conf")],
+                env=environment(mosquitto, self.folder / "openssl.cnf"),
+                log=self.log.path,
+                state=self.folder / STATE,
+                control=self.folder / "control.sock",
+            )
             seen = self.log.wait_for(
                 lambda event: event.kind in {"running", "in-use"},
                 since=mark,
                 timeout=START_TIME,
-                give_up=lambda: self._guard is None or self._guard.poll() is not None,
+                give_up=lambda: child.ended,
             )
         if seen and seen.kind == "running":
-            self._state = self._write_state(answer, port, seen["version"])
+            self._state = self._write_state(child, port, seen["version"])
             return True
         self._end_guard()
         if seen and self._wanted_port:
@@ -220,56 +240,16 @@ class Broker:
         root = hasattr(os, "geteuid") and os.geteuid() == 0
         return dataclasses.replace(config, acl_file=acl_file, user="root" if root else config.user)
 
-    def _spawn(self, mosquitto: Mosquitto) -> dict[str, Any]:
-        control, token = self._control()
-        spec = {
-            "argv": [str(mosquitto.path), "-c", str(self.folder / "mosquitto.conf")],
-            "env": environment(mosquitto, self.folder),
-            "log": str(self.log.path),
-            "state": str(self.folder / STATE),
-            "control": control,
-            "token": token,
-        }
-        detached: dict[str, Any] = {"start_new_session": True}
-        if os.name != "posix":
-            detached = {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
-        self._guard = subprocess.Popen(
-            [sys.executable, "-I", str(_GUARD)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            **detached,
-        )
-        assert self._guard.stdin  # noqa: S101 - asked for above
-        assert self._guard.stdout  # noqa: S101 - asked for above
-        with suppress(BrokenPipeError):
-            self._guard.stdin.write(json.dumps(spec).encode() + b"\n")
-            self._guard.stdin.flush()
-        answer: dict[str, Any] = json.loads(self._guard.stdout.readline() or b'{"error": "the guard died"}')
-        if "error" in answer:
-            raise BrokerStartError(
-                f"The broker's guard could not start it: {answer['error']}.",
-                advice="Look at that file or folder, and try again.",
-                log=str(answer["error"]),
-            )
-        return {**answer, "token": token}
-
-    def _control(self) -> tuple[str | None, str]:
-        if os.name != "posix":
-            return None, secrets.token_hex(16)
-        path = self.folder / "control.sock"
-        if len(os.fsencode(path)) > SOCKET_PATH:
-            path = Path(tempfile.mkdtemp(prefix="labkit-"), "control.sock")
-        return str(path), ""
-
-    def _write_state(self, answer: dict[str, Any], port: int, version: str) -> State:
+    def _write_state(self, child: Guarded, port: int, version: str) -> State:
+        assert child.control is not None  # noqa: S101 - asked for
+        assert self.config is not None  # noqa: S101 - written before
         state = State(
-            pid=answer["pid"],
-            guard=answer["guard"],
-            host="127.0.0.1",
+            pid=child.pid,
+            guard=child.guard,
+            host=self.config.listeners[0].host,
             port=port,
-            control=answer["control"],
-            token=answer["token"],
+            control=child.control,
+            token=child.token,
             version=version,
             since=SYSTEM_CLOCK.now().isoformat(timespec="seconds"),
         )
@@ -278,6 +258,9 @@ class Broker:
 
     def _start_error(self, mark: int) -> BrokerStartError:
         words = "\n".join(self.log.lines(mark)[-8:])
+        if not words:
+            with os_errors(self.log.path), self.log.path.open("ab") as file:
+                file.write(b"Mosquitto said nothing.\n")  # on a full disk it could not
         errors = [event.text for event in self.log.since(mark) if event.kind in {"error", "tls-error"}]
         why = errors[0] if errors else (words.splitlines() or ["it said nothing"])[-1]
         return BrokerStartError(
@@ -293,65 +276,88 @@ class Broker:
         self._held.close()
 
     def _end_guard(self) -> None:
-        if self._guard is None:
+        if self._guarded is None:
             return
-        assert self._guard.stdin  # noqa: S101 - opened as a pipe
-        assert self._guard.stdout  # noqa: S101 - opened as a pipe
-        with suppress(OSError):
-            self._guard.stdin.close()
-        try:
-            self._guard.wait(10.0)
-        except subprocess.TimeoutExpired:
-            self._guard.kill()
-            self._guard.wait()
-        self._guard.stdout.close()
-        self._guard = None
+        self._guarded.close()
+        self._guarded = None
+        (self.folder / STATE).unlink(missing_ok=True)  # a guard that was killed could not
 
-    def reload(self, acl: Acl, *, confirm: Callable[[], object] = lambda: None) -> None:
+    def reload(
+        self,
+        acl: Acl | None = None,
+        *,
+        config: BrokerConfig | None = None,
+        confirm: Callable[[], object] = lambda: None,
+    ) -> None:
         """Put new access rules in force, or leave the old ones.
 
         2.0 answers a rule that it can't read by dropping *all* rules, and lets everybody do everything. So the
         new rules are parsed by us, then tried by a second Mosquitto on a scratch port, then swapped in one step,
         then read by the running one, and then `confirm` has to see a forbidden thing refused.
 
+        The broker also reads its certificate, its key and the revocation list again, from where they were.
+
         Args:
-            acl: The new rules.
+            acl: The new rules; the present ones where they are not given.
+            config: A new configuration with the same listeners, which Mosquitto does not read again.
             confirm: Raises if what must be refused is not. It runs after the reload.
 
         Raises:
             AclError: A rule is malformed; nothing has changed.
+            BrokerConfigError: The listeners are others, or a value is no value; nothing has changed.
             ReloadRefusedError: Mosquitto refused the rules, or `confirm` did; the old ones are in force.
-            BrokerGoneError: The broker has died.
+            BrokerGoneError: The broker has died, or could not read its rules all the same and was stopped.
+
+        Does not check: that the rules forbid what they should; `confirm` is for that.
         """
         self.check()
-        text = rules.render(acl)
-        rules.parse(text)
         assert self.config is not None  # noqa: S101 - it is running
-        try_rules(self.folder, self.config, text, self._program())
-        before = self.acl
-        self._swap(acl)
+        before = (self.acl, self.config)
+        after = (self.acl if acl is None else acl, self._same_listeners(config or self.config))
+        text = rules.render(after[0])
+        rules.parse(text)
+        try_rules(self.folder, after[1], text, self._program())
+        self._swap(*after)
         try:
             confirm()
-        except Exception as error:
-            self._swap(before)
+        except BaseException as error:
+            self._swap(*before)
+            if not isinstance(error, Exception):
+                raise  # somebody pressed stop: unconfirmed rules do not stay
             raise reload_refused(f"after the reload, {error}", self.log.tail()) from error
 
-    def _swap(self, acl: Acl) -> None:
-        write_atomic(self.folder / "acl.conf", rules.render(acl), secret=True)
-        mark = self.log.mark()
+    def _same_listeners(self, config: BrokerConfig) -> BrokerConfig:
+        assert self.config is not None  # noqa: S101 - it is running
+        if config.listeners != self.config.listeners:
+            raise BrokerConfigError(
+                "A running broker keeps its listeners; the new configuration has others.",
+                advice="Stop the broker and start it with the new configuration.",
+                line=0,
+                key="listener",
+            )
+        return self._complete(config, self.folder / "acl.conf")
+
+    def _swap(self, acl: Acl, config: BrokerConfig) -> None:
+        self._write_rules(acl, config)
         try:
-            self._running().ask("reload")
-        except (OSError, ValueError) as error:
-            raise gone(self.log, "does not answer any more") from error
-        said = self.log.wait_for(lambda event: event.kind in {"reload", "running"}, since=mark)
-        # 2.0 says that it reloads before it does. Its answer to the next connection comes after it has.
-        is_listening(self.port)
-        failed = [event.text for event in self.log.since(mark) if event.kind == "error"]
-        if said is None or failed or not self.alive:
-            # Fail closed: a broker whose rules are unknown must not go on.
-            self.stop()
-            raise gone(self.log, "was stopped, because it could not read its rules again")
-        self.acl = acl
+            read_again(self._running(), self.log)
+        except BrokerGoneError:
+            self.stop()  # fail closed: a broker whose rules are unknown must not go on
+            raise
+        self.acl, self.config = acl, config
+
+    def _write_rules(self, acl: Acl, config: BrokerConfig) -> None:
+        assert self.config is not None  # noqa: S101 - it is running
+        old = configuration.render(self.config)
+        new = configuration.render(config)
+        if new != old:
+            write_atomic(self.folder / "mosquitto.conf", new, secret=True)
+        try:
+            write_atomic(self.folder / "acl.conf", rules.render(acl), secret=True)
+        except LabError:
+            if new != old:
+                write_atomic(self.folder / "mosquitto.conf", old, secret=True)
+            raise
 
 
 def _port_taken(port: int) -> PortTakenError:

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+_TAIL = 64 * 1024
+
 
 class LogFile:
     """A log file that a broker appends to.
@@ -28,12 +30,19 @@ class LogFile:
 
     def lines(self, since: int = 0) -> list[str]:
         """Return the whole lines after a mark, decoded leniently."""
+        return self._read(since)[0]
+
+    def _read(self, since: int) -> tuple[list[str], int]:
+        """Return the whole lines after a mark, and the mark after them."""
         if not self.path.exists():
-            return []
+            return [], since
         with self.path.open("rb") as file:
             file.seek(since)
-            whole, _, _unfinished = file.read().rpartition(b"\n")
-        return whole.decode(errors="replace").splitlines()
+            whole, end, _unfinished = file.read().rpartition(b"\n")
+        # Line feeds alone end a line. `splitlines` would also break at U+2028 and its like, which a client may put
+        # into a topic: whatever follows would read like a line of the broker's.
+        lines = whole.decode(errors="replace").split("\n") if end else []
+        return [line.removesuffix("\r") for line in lines], since + len(whole) + len(end)
 
     def since(self, mark: int) -> list[Event]:
         """Return what happened after a mark."""
@@ -61,12 +70,13 @@ class LogFile:
         deadline = Deadline(timeout)
         while True:
             last_look = deadline.passed or give_up()
-            for event in self.since(since):
+            lines, since = self._read(since)
+            for event in map(parse_line, lines):
                 if wanted(event):
                     return event
             if last_look:
                 return None
-            deadline.pause()
+            deadline.pause(0.005)
 
     def story_of(self, peer_port: int, *, since: int = 0, timeout: float = 1.0) -> list[str]:
         """Return the lines about one connection, waiting a moment for its end to be written.
@@ -85,5 +95,5 @@ class LogFile:
             deadline.pause()
 
     def tail(self, count: int = 5) -> str:
-        """Return the last lines."""
-        return "\n".join(self.lines()[-count:])
+        """Return the last lines, of no more than the last 64 KB."""
+        return "\n".join(self.lines(max(0, self.mark() - _TAIL))[-count:])

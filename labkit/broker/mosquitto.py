@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from labkit import processes
 from labkit.broker.fetch import fetch_mosquitto, fetched, home
-from labkit.errors import ToolMissingError, ToolVersionError
+from labkit.errors import LabError, ToolMissingError, ToolTimeoutError, ToolVersionError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -65,12 +65,18 @@ def find_mosquitto(*, fetch: bool = True) -> Mosquitto:
         ToolMissingError: It is nowhere; the advice is the install line for this system.
         ToolVersionError: The one that was found is older than 2.0, whose defaults let everybody in.
     """
-    for path, source in _candidates():
-        return _checked(path, source, {})
-    if found := fetched(home()):
-        return _checked(found.program, "fetched before", found.env)
+    if chosen := os.environ.get(VARIABLE):
+        return _checked(Path(chosen), VARIABLE, {})
+    unfit: LabError | None = None
+    for path, source, env in _candidates():
+        try:
+            return _checked(path, source, env)
+        except (ToolMissingError, ToolVersionError) as error:
+            unfit = unfit or error  # an old one may stand before a newer one
     if fetch and (found := fetch_mosquitto(home())):
         return _checked(found.program, "fetched without root", found.env)
+    if unfit:
+        raise unfit
     line = {"win32": "winget install EclipseFoundation.Mosquitto"}.get(
         sys.platform, processes.install_line("mosquitto")
     )
@@ -81,32 +87,35 @@ def find_mosquitto(*, fetch: bool = True) -> Mosquitto:
     )
 
 
-def _candidates() -> Iterator[tuple[Path, str]]:
-    if chosen := os.environ.get(VARIABLE):
-        yield Path(chosen), VARIABLE
+def _candidates() -> Iterator[tuple[Path, str, Mapping[str, str]]]:
     if prefix := os.environ.get("CONDA_PREFIX"):
         folders = os.pathsep.join(str(Path(prefix, part)) for part in _CONDA)
         if found := shutil.which("mosquitto", path=folders):
-            yield Path(found), "conda"
+            yield Path(found), "conda", {}
     if found := shutil.which("mosquitto"):
-        yield Path(found), "PATH"
+        yield Path(found), "PATH", {}
     if found := shutil.which("mosquitto", path=os.pathsep.join(_FOLDERS)):
-        yield Path(found), "system package"
+        yield Path(found), "system package", {}
+    if before := fetched(home()):
+        yield before.program, "fetched before", before.env
 
 
 def _checked(path: Path, source: str, env: Mapping[str, str]) -> Mosquitto:
-    if not os.access(path, os.X_OK):
+    try:
+        said = processes.run([path, "-h"], env=env, check=False, timeout=10).output
+    except (OSError, ToolMissingError, ToolTimeoutError) as error:
         raise ToolMissingError(
             f"{path} (from {source}) is not a program that can be run.",
             advice=f"Point {VARIABLE} at mosquitto's program, or unset it.",
             tool="mosquitto",
-        )
-    said = processes.run([path, "-h"], env=env, check=False, timeout=10).output
+        ) from error
     match = re.search(r"mosquitto version (\d+(?:\.\d+)+)", said)
     version = tuple(int(part) for part in match[1].split(".")) if match else ()
     if version < OLDEST:
         raise ToolVersionError(
-            f"{path} is Mosquitto {match[1] if match else 'of an unknown version'}; 2.0 or newer is needed.",
+            f"{path} is Mosquitto {match[1]}; 2.0 or newer is needed."
+            if match
+            else f"{path} does not say which Mosquitto it is: {(said.splitlines() or ['it said nothing'])[0]}",
             advice=f"Install a newer one, or point {VARIABLE} at it.",
             tool="mosquitto",
             found=match[1] if match else "unknown",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import sys
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -107,10 +106,12 @@ class Lab:
         """Stop everything that this lab started. Harmless when it is closed."""
         global _open  # noqa: PLW0603 - one lab a kernel
         atexit.unregister(self.close)
-        self._resources.close()
-        self._lock.close()
         if _open is self:
             _open = None
+        try:
+            self._resources.close()
+        finally:
+            self._lock.close()
 
     def status(self) -> Table:
         """Return what is there: tools, files, and what is running."""
@@ -312,11 +313,12 @@ def _install_short_errors() -> None:
         return
 
     def handler(
-        _shell: Any, _kind: type, error: LabError, _trace: Any, tb_offset: int | None = None
+        shell: Any, kind: type, error: LabError, _trace: Any, tb_offset: int | None = None
     ) -> list[str]:
         del tb_offset
         lines = [f"{type(error).__name__}: {error.message}", f"  {error.advice}"]
-        print("\n".join(lines), file=sys.stderr)
+        # IPython leaves showing to the handler. This way it is an error to every front end, not words on stderr.
+        shell._showtraceback(kind, error, lines)  # noqa: SLF001 - the hook that kernels themselves override
         return lines
 
     shell.set_custom_exc((LabError,), handler)

@@ -237,6 +237,11 @@ def _broken_code(cell: Any) -> Iterator[tuple[bool, str]]:
         bool(marks) != bool(cell.metadata.get("exercise")),
         f"exercise without solution, or reverse: {cell.source[:40]!r}",
     )
+    above = (
+        cell.source.partition(f"{BEGIN}\n")[0] if re.search(f"^{BEGIN}", cell.source, re.MULTILINE) else ""
+    )
+    # What stands above a stub is executed before the stub raises, and leaves the exercise half done.
+    yield bool(above.strip()), f"a solution outside a function stands alone in its cell: {cell.source[:40]!r}"
     for text in (cell.source, _without_solution(cell.source)):
         try:
             ast.parse(text)

@@ -49,11 +49,7 @@ class Progress:
             found = self._workspace.read_json(_FILE)
         except FileNotFoundError:
             return {"format": FORMAT, "lessons": {}}
-        if not (
-            isinstance(found, dict)
-            and found.get("format") == FORMAT
-            and isinstance(found.get("lessons"), dict)
-        ):
+        if not _whole(found):
             path = self._workspace.path(_FILE)
             raise WorkspaceCorruptError(
                 f"{path} does not hold the progress of this course.",
@@ -61,6 +57,14 @@ class Progress:
                 path=path,
             )
         return found
+
+
+def _whole(found: Any) -> bool:
+    lessons = found.get("lessons") if isinstance(found, dict) and found.get("format") == FORMAT else None
+    return isinstance(lessons, dict) and all(
+        isinstance(kinds, dict) and all(isinstance(entries, dict) for entries in kinds.values())
+        for kinds in lessons.values()
+    )
 
 
 def report_line(value: dict[str, Any]) -> None:

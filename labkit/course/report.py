@@ -24,7 +24,7 @@ h1 { font-size: 1.7rem; margin: 0 0 .3rem; } h2 { font-size: 1.2rem; margin: 2.4
 a { color: var(--link); } .soft { color: var(--soft); }
 .verdict { font-size: 1.15rem; font-weight: 600; padding: .8rem 1rem; border-left: 6px solid currentColor; background: var(--card); }
 .good { color: var(--good); } .bad { color: var(--bad); }
-.scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; }
+.scroll { overflow-x: auto; } .claims table { min-width: 44rem; } table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; vertical-align: top; padding: .45rem .7rem; border-bottom: 1px solid var(--line); }
 td.word, th.word { white-space: nowrap; font-weight: 600; }
 ul.evidence { list-style: none; margin: 0; padding: 0; font: .85rem/1.5 ui-monospace, monospace; overflow-wrap: anywhere; }
@@ -113,7 +113,8 @@ def _lesson(lesson: LessonRun) -> str:
     return (
         f'<h2 id="{html.escape(lesson.slug)}">{html.escape(lesson.title)}</h2>'
         f'<p class="soft">{html.escape(lesson.slug)}: {lesson.status} after {lesson.seconds:.1f} s.{read}</p>{problem}'
-        '<div class="scroll"><table><thead><tr><th scope="col">claim</th><th scope="col" class="word">held</th>'
+        '<div class="scroll claims" tabindex="0" role="region" aria-label="Claims and evidence"><table>'
+        '<thead><tr><th scope="col">claim</th><th scope="col" class="word">held</th>'
         f'<th scope="col">evidence</th></tr></thead><tbody>{rows}</tbody></table></div>'
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import atexit
 import json
 import os
 import re
@@ -12,16 +14,17 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labkit.course import notebooks, state
 from labkit.course.lessons import find
+from labkit.course.scrub import Places, scrub
 from labkit.errors import LabError, ToolError
 from labkit.workspace import make_folder, write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from labkit.course.lesson import Lesson
     from labkit.course.notebooks import Source
@@ -175,6 +178,7 @@ class _Run:
         self.on_event, self.cell_timeout = on_event, cell_timeout
         self.cell = self.cells = 0
         self.claims_file = out / "claims.jsonl"
+        self.places = Places(workspace=out / "workspace", course=source.path.parent.parent.parent)
 
     def result(self) -> LessonRun:
         started = time.monotonic()
@@ -187,7 +191,8 @@ class _Run:
         if status == PASSED and not all(claim.held for claim in claims):
             status, problem = FAILED, "a claim did not hold, or was not run"
         return LessonRun(
-            self.lesson.slug, self.lesson.title, status, time.monotonic() - started, claims, problem,
+            self.lesson.slug, self.lesson.title, status, time.monotonic() - started, claims,
+            self.places.without(problem),
             self.source.notebook_name if (self.out / self.source.notebook_name).exists() else "",
         )  # fmt: skip
 
@@ -206,7 +211,7 @@ class _Run:
 
     def _executed(self) -> tuple[str, str]:
         import nbformat
-        from nbclient.exceptions import CellControlSignal, CellTimeoutError, DeadKernelError
+        from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
         notebook = nbformat.reads(notebooks.solved(self.source), as_version=4)
         self.cells = len(notebook.cells)
@@ -214,22 +219,34 @@ class _Run:
         try:
             self._execute(client)
         except CellTimeoutError:
-            return FAILED, f"cell {self.cell} of {len(notebook.cells)}: timed out after {self.cell_timeout} s"
-        except (CellControlSignal, DeadKernelError) as error:
-            # Both carry the cell's whole text; what a person wants is which cell, and the last line.
-            return FAILED, f"cell {self.cell} of {len(notebook.cells)}: {_last_line(str(error))}"
+            return FAILED, f"{self._where}: timed out after {self.cell_timeout} s"
+        except CellExecutionError as error:
+            return FAILED, f"{self._where}: {_one_line(f'{error.ename}: {error.evalue}')}"
+        except DeadKernelError as error:
+            return FAILED, f"{self._where}: {_one_line(str(error))}"
+        except (RuntimeError, OSError) as error:
+            return FAILED, f"the kernel did not start: {_one_line(str(error))}"
         finally:
-            scrub(notebook, self.out)
+            scrub(notebook, self.places)
             write_atomic(self.out / self.source.notebook_name, nbformat.writes(notebook) + "\n")
         return PASSED, ""
+
+    @property
+    def _where(self) -> str:
+        return f"cell {self.cell} of {self.cells}"
 
     def _execute(self, client: Any) -> None:
         # In a thread of its own nbclient leaves SIGINT alone, so that Ctrl-C is ours: end the kernel, then go.
         def work() -> None:
             try:
-                client.execute(env=self._environment(), cwd=str(self.source.path.parent.parent))
+                # nbclient ends only kernels of its own making unless it is told to: this one would live on, and hold
+                # the workspace against the next lesson. Its synchronous twin would leave an event loop open.
+                folder = str(self.source.path.parent.parent)
+                asyncio.run(client.async_execute(cleanup_kc=True, env=self._environment(), cwd=folder))
             except Exception as error:  # noqa: BLE001 - raised again below, in the thread that waits
                 problems.append(error)
+            finally:
+                atexit.unregister(client._cleanup_kernel)  # noqa: SLF001 - left behind where no kernel started
 
         problems: list[Exception] = []
         worker = threading.Thread(target=work)
@@ -284,42 +301,27 @@ class _Run:
         found: dict[str, dict[str, Any]] = {}
         with suppress(FileNotFoundError):
             for line in self.claims_file.read_text(encoding="utf-8").splitlines():
-                entry = json.loads(line)
-                if entry["lesson"] == self.lesson.slug:
+                entry = _entry(line)
+                if entry and entry["lesson"] == self.lesson.slug:
                     # Claimed twice and refuted once is refuted.
                     held = entry["held"] and found.get(entry["claim"], entry)["held"]
                     found[entry["claim"]] = {**entry, "held": held}
         missing = {"held": False, "evidence": "not run"}
         results = [(claim, found.get(claim.id, missing)) for claim in self.lesson.claims]
-        return tuple(ClaimRun(c.id, c.text, held=r["held"], evidence=r["evidence"]) for c, r in results)
-
-
-def scrub(notebook: Any, out: Path) -> None:
-    """Take out of a notebook's outputs what does not belong in a report: keys, and where this machine keeps things."""
-    replacements = ((str(out / "workspace"), "workspace"), (str(Path.home()), "~"))
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            cell.metadata.pop("execution", None)
-            cell["outputs"] = [_scrubbed(output, replacements) for output in cell.outputs]
-
-
-def _scrubbed(value: Any, replacements: Sequence[tuple[str, str]]) -> Any:
-    if isinstance(value, str):
-        for old, new in replacements:
-            value = value.replace(old, new) if len(old) > 1 else value
-        return re.sub(
-            r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END[^\n]*",
-            "[a private key was here]",
-            value,
-            flags=re.DOTALL,
+        return tuple(
+            ClaimRun(c.id, c.text, held=r["held"], evidence=self.places.without(r["evidence"]))
+            for c, r in results
         )
-    if isinstance(value, dict):
-        for key in value:
-            value[key] = _scrubbed(value[key], replacements)
-        return value
-    return [_scrubbed(item, replacements) for item in value] if isinstance(value, list) else value
 
 
-def _last_line(text: str) -> str:
-    lines = [line for line in re.sub(r"\x1b\[[0-9;]*m", "", text).strip().splitlines() if line.strip()]
-    return lines[-1] if lines else "no words"
+def _entry(line: str) -> dict[str, Any] | None:
+    try:
+        entry: dict[str, Any] = json.loads(line)
+    except ValueError:
+        return None  # a kernel died while it wrote: what it claimed was not proved
+    return entry
+
+
+def _one_line(text: str) -> str:
+    lines = [line for line in re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines() if line.strip()]
+    return lines[0].strip() if lines else "no words"

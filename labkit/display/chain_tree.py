@@ -6,7 +6,7 @@ import html
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from labkit.display.theme import COLOURS
+from labkit.display.theme import COLOURS, INK, tint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -77,16 +77,17 @@ def _box(description: Description, x: int, y: int) -> str:
     colour = COLOURS.get(description.role, COLOURS["unknown"])
     lines = (
         (22, "bold", description.name, colour),
-        (42, "normal", _what(description), "currentColor"),
-        (60, "normal", f"{description.key}, until {description.not_after:%Y-%m-%d}", "currentColor"),
+        (42, "normal", _what(description), INK),
+        (60, "normal", f"{description.key}, until {description.not_after:%Y-%m-%d}", INK),
     )
     texts = "".join(
         f'<text x="{x + 12}" y="{y + offset}" font-weight="{weight}" fill="{fill}">{html.escape(text)}</text>'
         for offset, weight, text, fill in lines
     )
+    # A box brings its own background, so that its words can be read on light and dark pages alike.
     return (
-        f'<rect x="{x}" y="{y}" width="{_BOX[0]}" height="{_BOX[1]}" rx="8" fill="{colour}" fill-opacity="0.08" '
-        f'stroke="{colour}" stroke-width="2"/>{texts}'
+        f'<g><rect x="{x}" y="{y}" width="{_BOX[0]}" height="{_BOX[1]}" rx="8" fill="{tint(colour)}" '
+        f'stroke="{colour}" stroke-width="2"/>{texts}</g>'
     )
 
 

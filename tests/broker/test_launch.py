@@ -1,40 +1,43 @@
-"""labkit.broker: a real Mosquitto that starts, reloads safely, and never stays behind."""
+"""labkit.broker.launch: a real Mosquitto that starts, stops, and says clearly why it can't."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
+import shutil
 import signal
 import socket
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import paho.mqtt.client as paho
 import pytest
 
-from labkit.broker import DEVICE_ACL, Acl, Broker, BrokerConfig, Listener, Rule, attach, stop_all
+from labkit.broker import Acl, Broker, BrokerConfig, Listener, Rule, attach, launch
+from labkit.broker.control import State
 from labkit.clock import Deadline
 from labkit.errors import (
-    AclError,
+    BrokerConfigError,
     BrokerGoneError,
     BrokerNotRunningError,
     BrokerRunningError,
     BrokerStartError,
+    DiskFullError,
     PortTakenError,
-    ReloadRefusedError,
-    ToolMissingError,
-    ToolVersionError,
-    WorkspaceCorruptError,
+    WorkspaceUnwritableError,
 )
 from labkit.ports import is_listening, reserve_port
-from labkit.scenarios import mutual_tls
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from labkit.broker import Mosquitto
-    from labkit.pki import Store
-    from labkit.scenarios import Site
 
 pytestmark = pytest.mark.broker
 
@@ -144,219 +147,160 @@ def test_killed_broker_is_noticed(mosquitto: Mosquitto, tmp_path: Path) -> None:
         broker.check()
 
 
-def test_attach_from_elsewhere(mosquitto: Mosquitto, tmp_path: Path) -> None:
-    """Another process finds the broker by its folder, asks for its state, and stops it."""
+def test_starting_twice_spares_the_first(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    """A broker that runs is not started again, and goes on."""
     with Broker(tmp_path / "b", plain, mosquitto=mosquitto) as broker:
-        program = (
-            "import sys; from pathlib import Path; from labkit.broker import attach\n"
-            "running = attach(Path(sys.argv[1])); print(running.port, running.status()['pid']); running.stop()"
-        )
-        argv = [sys.executable, "-c", program, str(broker.folder)]
-        said = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split()
-        assert said == [str(broker.port), str(broker.pid)]
-        assert not broker.alive
-    with pytest.raises(BrokerNotRunningError):
-        attach(tmp_path / "b")
+        pid = broker.pid
+        with pytest.raises(BrokerRunningError):
+            broker.start()
+        assert (True, pid) == (broker.alive, broker.pid)
 
 
-def test_stop_all_finds_brokers_below(mosquitto: Mosquitto, tmp_path: Path) -> None:
-    """Every broker in a folder and below it is stopped."""
-    with (
-        Broker(tmp_path / "b", plain, mosquitto=mosquitto) as one,
-        Broker(tmp_path / "b" / "two", plain, mosquitto=mosquitto) as two,
-    ):
-        assert stop_all(tmp_path) == 2
-        assert (one.alive, two.alive) == (False, False)
-    assert stop_all(tmp_path) == 0
-
-
-def test_hostile_requests_are_survived(mosquitto: Mosquitto, tmp_path: Path) -> None:
-    """Garbage, silence and floods on the control socket get an error or nothing, and the broker lives."""
+def test_a_broker_that_died_can_be_started_again(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    """Inside one block, a broker that was killed is started anew without stopping it first."""
     with Broker(tmp_path / "b", plain, mosquitto=mosquitto) as broker:
-        control = str(attach(broker.folder).state.control)
-        for junk in (b"\n", b"{}\n", b"[1]\n", b"\xff\n", b"[" * 5000, b'{"do": "rm"}\n', b""):
-            with socket.socket(socket.AF_UNIX) as client:
-                client.settimeout(5)
-                client.connect(control)
-                client.sendall(junk)
-                client.shutdown(socket.SHUT_WR)
-                assert b"error" in client.recv(4096)
+        first = broker.pid
+        os.kill(first, signal.SIGKILL)
+        assert wait_until_gone(first)
+        broker.start()
         assert broker.alive
+        assert first != broker.pid
 
 
-def test_corrupt_state_is_named(mosquitto: Mosquitto, tmp_path: Path) -> None:
-    """A damaged state file is named when attaching, and does not keep a broker from starting."""
-    (tmp_path / "b").mkdir()
-    (tmp_path / "b" / "state.json").write_text("{half")
-    with pytest.raises(WorkspaceCorruptError) as caught:
-        attach(tmp_path / "b")
-    assert caught.value.path.name == "state.json"
-    with Broker(tmp_path / "b", plain, mosquitto=mosquitto) as broker:
-        assert attach(broker.folder).port == broker.port
+def test_the_folder_may_be_relative(
+    mosquitto: Mosquitto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broker in a relative folder is found again after we went elsewhere."""
+    monkeypatch.chdir(tmp_path)
+    with Broker(Path("my b"), plain, mosquitto=mosquitto) as broker:
+        monkeypatch.chdir("/")
+        assert broker.alive
+        broker.reload(Acl((Rule("read", "#", user="x"),)))
+        assert tmp_path / "my b" == broker.folder
 
 
-HOLDER = """
-import os, signal, sys
-from pathlib import Path
-from labkit.broker import Broker, BrokerConfig, Listener
-broker = Broker(Path(sys.argv[1]), lambda port: BrokerConfig(listeners=(Listener(port=port),)))
-broker.start()
-how = sys.argv[2]
-if how == "fork" and os.fork() == 0:
-    while True: signal.pause()
-signal.signal(signal.SIGINT, lambda *_: print("interrupted", flush=True))
-print(broker.pid, flush=True)
-if how == "exit": sys.exit()
-if how == "raise": raise ValueError("on purpose")
-while True: signal.pause()
-"""
-
-
-@pytest.mark.parametrize("how", ["exit", "raise", "SIGKILL", "SIGTERM", "fork"])
-def test_no_broker_outlives_its_owner(mosquitto: Mosquitto, tmp_path: Path, how: str) -> None:
-    """However its owner ends, the broker ends too, even if a forked child holds the pipe open."""
-    argv = [sys.executable, "-c", HOLDER, str(tmp_path / "b"), how]
-    with subprocess.Popen(
-        argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
-    ) as owner:
-        assert owner.stdout
-        pid = int(owner.stdout.readline())
-        if how in {"SIGKILL", "SIGTERM", "fork"}:
-            owner.send_signal(signal.SIGTERM if how == "SIGTERM" else signal.SIGKILL)
-        owner.wait(10)
-        assert wait_until_gone(pid)
-        if how == "fork":
-            os.killpg(owner.pid, signal.SIGKILL)
-
-
-def test_the_stop_button_spares_the_broker(mosquitto: Mosquitto, tmp_path: Path) -> None:
-    """SIGINT to the owner's whole process group interrupts the owner and not the broker."""
-    argv = [sys.executable, "-c", HOLDER, str(tmp_path / "b"), "stay"]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, start_new_session=True) as owner:
-        assert owner.stdout
-        pid = int(owner.stdout.readline())
-        os.killpg(owner.pid, signal.SIGINT)
-        assert owner.stdout.readline() == b"interrupted\n"
-        assert attach(tmp_path / "b").status()["alive"]
-        assert not gone(pid)
-        owner.kill()
-    assert wait_until_gone(pid)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux's")
-def test_a_killed_guard_takes_the_broker_along(mosquitto: Mosquitto, tmp_path: Path) -> None:
-    """If the guard itself is killed, the kernel kills the broker, and the next start works."""
+def test_another_thread_may_stop_it(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    """A broker that one thread started is stopped by another, and its folder is free again."""
     broker = Broker(tmp_path / "b", plain, mosquitto=mosquitto)
-    broker.start()
-    state = json.loads((tmp_path / "b" / "state.json").read_text())
-    os.kill(state["guard"], signal.SIGKILL)
-    assert wait_until_gone(state["pid"])
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(broker.start).result()
     broker.stop()
+    with Broker(tmp_path / "b", plain, mosquitto=mosquitto) as next_one:
+        assert next_one.alive
+
+
+def test_leftovers_of_the_dead_are_cleared(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    """A broker that outlived its guard is ended by the next start; a stranger with a reused number is not."""
+    folder = tmp_path / "b"
+    (folder / ".try-old").mkdir(parents=True)
+    waits = [sys.executable, "-c", "import signal; signal.pause()"]
+    with subprocess.Popen([*waits, str(folder)]) as orphan, subprocess.Popen(waits) as stranger:
+        for pid in (stranger.pid, orphan.pid):
+            state = State(pid=pid, guard=pid, host="127.0.0.1", port=1, control=str(folder / "control.sock"),
+                          token="", version="2.0.11", since="2026-01-01")  # fmt: skip
+            (folder / "state.json").write_text(json.dumps(dataclasses.asdict(state)))
+            with Broker(folder, plain, mosquitto=mosquitto) as broker:
+                assert broker.alive
+        assert wait_until_gone(orphan.pid)
+        assert not gone(stranger.pid)
+        stranger.kill()
+    assert not (folder / ".try-old").exists()
+
+
+def test_a_long_log_begins_afresh(
+    mosquitto: Mosquitto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A log goes on from start to start, and is begun anew when it has grown long."""
+    broker = Broker(tmp_path / "b", plain, mosquitto=mosquitto)
+    for expected in (1, 2):
+        with broker:
+            pass
+        assert expected == sum(event.kind == "running" for event in broker.log.since(0))
+    monkeypatch.setattr("labkit.broker.launch._LONG_LOG", 10)
     with broker:
+        assert sum(event.kind == "running" for event in broker.log.since(0)) == 1
+
+
+@pytest.fixture
+def full_disk(tmp_path: Path) -> Iterator[Path]:
+    """Return a folder on a small disk of its own, with next to no space left."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    argv = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
+    if shutil.which("mount") is None or subprocess.run(argv, capture_output=True, check=False).returncode:
+        pytest.skip("mounting a small disk needs root")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_a_full_disk_is_named(mosquitto: Mosquitto, full_disk: Path) -> None:
+    """Without space the start ends in one clear error, and works once there is some."""
+    filler = full_disk / "filler"
+    (full_disk / "b").mkdir()
+    with suppress(OSError), filler.open("wb", buffering=0) as file:
+        while True:
+            file.write(b"x" * 4096)
+    with pytest.raises(DiskFullError) as caught, Broker(full_disk / "b", plain, mosquitto=mosquitto):
+        pass
+    assert full_disk in caught.value.path.parents
+    with pytest.raises(BrokerNotRunningError):
+        attach(full_disk / "b")
+    filler.unlink()
+    with Broker(full_disk / "b", plain, mosquitto=mosquitto) as broker:
         assert broker.alive
 
 
-def test_reload_takes_new_rules(site: Site) -> None:
-    """New rules are in force after a reload, for those who connect and for the observer's eyes."""
-    device = site.identity("sensor-007")
-    topic = "devices/sensor-007/status"
-    assert site.attempt(device, publish=topic).accepted
-    site.reload(DEVICE_ACL.denying("sensor-007"))
-    assert site.attempt(device, publish=topic).reason == "not-authorised"
-    assert site.attempt(site.identity("sensor-008"), publish="devices/sensor-008/status").accepted
-    site.reload(DEVICE_ACL)
-    assert site.attempt(device, publish=topic).accepted
+def test_a_log_that_can_not_be_written_is_named(
+    mosquitto: Mosquitto, full_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If there is space for the configuration and none for the log, that is what the error says."""
+    (full_disk / "b").mkdir()
+    real = launch.start_guarded
+
+    def fill_first(*args: Any, **options: Any) -> Any:
+        with suppress(OSError), (full_disk / "filler").open("wb", buffering=0) as file:
+            while True:
+                file.write(b"x" * 4096)
+        return real(*args, **options)
+
+    monkeypatch.setattr(launch, "start_guarded", fill_first)
+    monkeypatch.setattr(launch, "START_TIME", 0.5)
+    with pytest.raises(DiskFullError), Broker(full_disk / "b", plain, mosquitto=mosquitto):
+        pass
 
 
-def test_bad_rules_never_reach_the_broker(site: Site) -> None:
-    """Rules that can't be read are refused before the running broker sees them; the old ones stay in force."""
-    before = (site.broker.folder / "acl.conf").read_bytes()
-    with pytest.raises(AclError):
-        site.reload(Acl((Rule("write", "a/#/b", user="x"),)))
-    assert before == (site.broker.folder / "acl.conf").read_bytes()
-    assert site.attempt(site.identity("admin"), publish="labkit/x").reason == "not-authorised"
+def test_folders_in_the_way_are_named(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    """A file where the folder should be, or a name that Mosquitto can't read, is one clear error."""
+    (tmp_path / "b").write_text("")
+    with pytest.raises(WorkspaceUnwritableError), Broker(tmp_path / "b", plain, mosquitto=mosquitto):
+        pass
+    with pytest.raises(BrokerConfigError), Broker(tmp_path / "a\nb", plain, mosquitto=mosquitto):
+        pass
 
 
-def test_mosquitto_has_the_last_word_on_rules(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rules that pass our parser but not Mosquitto's are refused by the trial, and nothing changes."""
-    before = (site.broker.folder / "acl.conf").read_bytes()
-    monkeypatch.setattr("labkit.broker.acl.render", lambda _: "nonsense a b\n")
-    monkeypatch.setattr("labkit.broker.acl.parse", lambda _: None)
-    with pytest.raises(ReloadRefusedError):
-        site.broker.reload(DEVICE_ACL)
-    assert before == (site.broker.folder / "acl.conf").read_bytes()
-    assert site.broker.alive
+def test_clients_can_not_write_the_log(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    """A client that puts the broker's words into a topic does not make the log say them."""
+    forged = [
+        "Error: boom",
+        "x\u2028mosquitto version 9.9 running",
+        "x\u2028Error: boom",
+        "Reloading config.",
+    ]
+    allow = Acl((Rule("readwrite", "#"),))
 
+    def open_to_all(port: int) -> BrokerConfig:
+        return BrokerConfig(listeners=(Listener(port=port),), allow_anonymous=True)
 
-def test_unconfirmed_rules_are_taken_back(site: Site) -> None:
-    """If what must be refused is not, the old rules come back."""
-
-    def disappointed() -> None:
-        raise ValueError("a forbidden message went through")
-
-    with pytest.raises(ReloadRefusedError, match="went through"):
-        site.broker.reload(Acl(()), confirm=disappointed)
-    assert site.broker.acl == DEVICE_ACL
-    assert site.attempt(site.identity("sensor-001"), publish="devices/sensor-001/status").accepted
-
-
-def test_reload_by_hand_is_as_careful(site: Site) -> None:
-    """A rule file that somebody edited by hand is tried before the running broker is told; 2.0 would fail open."""
-    path = site.broker.folder / "acl.conf"
-    good = path.read_bytes()
-    running = attach(site.broker.folder)
-    try:
-        path.write_text("user admin\ntopc read #\n")
-        with pytest.raises(AclError) as caught:
-            running.reload()
-        assert caught.value.line == 2
-        assert site.attempt(site.identity("admin"), publish="labkit/x").reason == "not-authorised"
-    finally:
-        path.write_bytes(good)
-    running.reload()
-
-
-def test_2_0_fails_open_if_told_blindly(site: Site, store: Store) -> None:
-    """The reason for all that care: told to read a bad rule, 2.0 drops every rule (2.1 quits instead)."""
-    with mutual_tls(store) as victim:
-        if not victim.broker.version.startswith("2.0"):
-            pytest.skip("2.1 and newer quit instead")
-        (victim.broker.folder / "acl.conf").write_text("topc nonsense\n")
-        mark = victim.broker.log.mark()
-        os.kill(victim.broker.pid, signal.SIGHUP)
-        assert victim.broker.log.wait_for(lambda event: event.kind == "error", since=mark)
-        assert victim.attempt(victim.identity("sensor-001"), publish="devices/sensor-002/status").accepted
-    assert (
-        site.attempt(site.identity("sensor-001"), publish="devices/sensor-002/status").reason
-        == "not-authorised"
-    )
-
-
-@pytest.mark.skipif(os.name != "posix", reason="scripts")
-def test_old_and_broken_programs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A Mosquitto older than 2.0, or something that is none, is refused with what to do."""
-    from labkit.broker import find_mosquitto
-
-    old = tmp_path / "mosquitto"
-    old.write_text("#!/bin/sh\necho mosquitto version 1.6.9\n")
-    monkeypatch.setenv("LABKIT_MOSQUITTO", str(old))
-    with pytest.raises(ToolMissingError, match="not a program"):
-        find_mosquitto()
-    old.chmod(0o755)
-    with pytest.raises(ToolVersionError) as caught:
-        find_mosquitto()
-    assert (caught.value.found, caught.value.needed) == ("1.6.9", "2.0")
-
-
-def test_missing_mosquitto_gives_the_install_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where there is none and none may be fetched, one message says how to install it."""
-    from labkit.broker import mosquitto as module
-
-    monkeypatch.delenv("LABKIT_MOSQUITTO", raising=False)
-    monkeypatch.delenv("CONDA_PREFIX", raising=False)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setenv("LABKIT_HOME", str(tmp_path))
-    monkeypatch.setattr(module, "_FOLDERS", ())
-    with pytest.raises(ToolMissingError) as caught:
-        module.find_mosquitto(fetch=False)
-    assert "LABKIT_MOSQUITTO" in caught.value.advice
+    with Broker(tmp_path / "b", open_to_all, acl=allow, mosquitto=mosquitto) as broker:
+        mark = broker.log.mark()
+        client = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id="Error: me")
+        client.connect("127.0.0.1", broker.port)
+        client.loop_start()
+        for topic in forged:
+            client.publish(topic, b"x", qos=1).wait_for_publish(10)
+        client.disconnect()
+        client.loop_stop()
+        kinds = {event.kind for event in broker.log.since(mark)}
+        assert {"connection", "connected", "disconnected", "other"} >= kinds
+        assert sum("boom" in line for line in broker.log.lines(mark)) == 2
+        broker.reload(allow)

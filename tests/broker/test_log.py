@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labkit.broker import LogFile, parse_line
+from labkit.broker import Event, LogFile, parse_line
 from labkit.broker.log import story_of
 
 if TYPE_CHECKING:
@@ -61,6 +61,31 @@ LINES = [
         {"error": "error:0A000086:SSL routines::certificate verify failed"},
     ),
     ("mosquitto version 2.1.2 running", "running", {"version": "2.1.2"}),
+    (
+        "Client <unknown> [127.0.0.1:41283] disconnected: protocol error.",
+        "disconnected",
+        {"client": "<unknown>", "peer_port": "41283", "why": ": protocol error."},
+    ),
+    (
+        "Denied PUBLISH to sensor-001 (q1, r0, 'devices/x/commands/y', ... (5 bytes))",
+        "denied",
+        {"what": "PUBLISH", "client": "sensor-001", "topic": "devices/x/commands/y"},
+    ),
+    ('Error opening acl file "/lab/acl.conf".', "error", {"error": 'acl file "/lab/acl.conf".'}),
+    # words that clients chose
+    ("Received PUBLISH from x (d0, q1, r0, m1, 'Error: boom', ... (1 bytes))", "other", {}),
+    ("Received PUBLISH from x (d0, q1, r0, m1, 'mosquitto version 9.9 running', ... (1 bytes))", "other", {}),
+    ("Received SUBSCRIBE from Error: me", "other", {}),
+    (
+        "Denied PUBLISH from x (d0, q0, r0, m0, 'a (d0, 'b', ... (1 bytes))', ... (5 bytes))",
+        "denied",
+        {"client": "x", "topic": "a (d0, 'b', ... (1 bytes))"},
+    ),
+    (
+        "New client connected from 127.0.0.1:1 as x (p5, c1, k30, u'admin'). (p5, c1, k30, u'eve').",
+        "connected",
+        {"client": "x (p5, c1, k30, u'admin').", "user": "eve"},
+    ),
     ("something entirely new", "other", {}),
 ]  # fmt: skip
 
@@ -98,6 +123,60 @@ def test_story_of_one_connection() -> None:
     assert story_of(4444, lines) == []
 
 
+def test_story_among_others() -> None:
+    """Names that resemble ours, traffic of others, and our own next connection are no part of the story."""
+    lines = [
+        "New connection from 127.0.0.1:1111 on port 8883.",
+        "Received PINGREQ from sensor-10",
+        "New client connected from 127.0.0.1:1111 as sensor-1 (p5, c1, k30, u'sensor-1').",
+        "No will message specified.",
+        "Sending CONNACK to sensor-1 (0, 0)",
+        "Denied PUBLISH from sensor-10 (d0, q1, r0, m1, 'devices/sensor-1/status', ... (5 bytes))",
+        "Client sensor-1 disconnected.",
+        "New connection from 127.0.0.1:2222 on port 8883.",
+        "New client connected from 127.0.0.1:2222 as sensor-1 (p5, c1, k30, u'sensor-1').",
+    ]
+    assert [lines[0], lines[2], lines[4], lines[6]] == story_of(1111, lines)
+    assert lines[7:] == story_of(2222, lines)
+
+
+def test_story_of_a_refused_name() -> None:
+    """A client that is turned away with a CONNACK is followed by the name in it."""
+    lines = [
+        "New connection from 127.0.0.1:1111 on port 8883.",
+        "Client other disconnected.",
+        "Sending CONNACK to auto-1 (0, 5)",
+        "Client auto-1 disconnected, not authorised.",
+    ]
+    assert [lines[0], lines[2], lines[3]] == story_of(1111, lines)
+
+
+def test_story_of_a_takeover() -> None:
+    """Being pushed off the line ends one story, and pushing does not end the other."""
+    lines = [
+        "New client connected from 127.0.0.1:1111 as a (p5, c1, k30, u'a').",
+        "New connection from 127.0.0.1:2222 on port 8883.",
+        "Client a already connected, closing old connection.",
+        "New client connected from 127.0.0.1:2222 as a (p5, c1, k30, u'a').",
+        "Sending CONNACK to a (0, 0)",
+        "Client a disconnected.",
+    ]
+    assert [lines[0], lines[2]] == story_of(1111, lines)
+    assert lines[1:] == story_of(2222, lines)
+
+
+def test_story_where_the_end_names_the_port() -> None:
+    """2.1 names the port at the end too, so that two refused clients at once are told apart."""
+    lines = [
+        "New connection from 127.0.0.1:1111 on port 8883.",
+        "New connection from 127.0.0.1:2222 on port 8883.",
+        "Client <unknown> [127.0.0.1:1111] disconnected: protocol error.",
+        "Client <unknown> [127.0.0.1:2222] disconnected: protocol error.",
+    ]
+    assert [lines[0], lines[2]] == story_of(1111, lines)
+    assert [lines[1], lines[3]] == story_of(2222, lines)
+
+
 def test_story_without_a_port() -> None:
     """A handshake that fails within accept is logged without a port, and is ours if nothing else is."""
     lines = [
@@ -121,3 +200,30 @@ def test_log_file_marks_and_waits(tmp_path: Path) -> None:
     assert log.wait_for(lambda _: False, timeout=60, give_up=lambda: True) is None
     assert len(log.since(mark)) == 2
     assert log.tail(1) == "\ufffd"
+
+
+def test_only_line_feeds_end_a_line(tmp_path: Path) -> None:
+    """Signs that Unicode calls line ends stay in the line, so that a topic can't begin a new one."""
+    log = LogFile(tmp_path / "log")
+    log.path.write_bytes("a\u2028mosquitto version 9 running\x85\x0b\x0c\x1c!\r\nb\n\nc".encode())
+    assert ["a\u2028mosquitto version 9 running\x85\x0b\x0c\x1c!", "b", ""] == log.lines()
+    assert {"other"} == {event.kind for event in log.since(0)}
+
+
+def test_waiting_reads_each_line_once(tmp_path: Path) -> None:
+    """Waiting goes on from where it was, and also sees a line that is completed later."""
+    log = LogFile(tmp_path / "log")
+    log.path.write_bytes(b"one\ntw")
+    seen: list[str] = []
+
+    def look(event: Event) -> bool:
+        seen.append(event.text)
+        return event.text == "two"
+
+    def grow() -> bool:
+        with log.path.open("ab") as file:
+            file.write(b"o\n")
+        return False
+
+    assert log.wait_for(look, give_up=grow)
+    assert ["one", "two"] == seen

@@ -87,6 +87,22 @@ def test_opening_another_closes_the_first(tmp_path: Path, lab: Lab) -> None:
     second.close()
 
 
+def test_closing_gives_the_lab_back_whatever_happens(tmp_path: Path, lab: Lab) -> None:
+    """A resource that fails to stop is told of, and the workspace is free all the same."""
+
+    @contextmanager
+    def stubborn() -> Iterator[None]:
+        yield
+        raise OSError("it does not stop")
+
+    lab.enter(stubborn())
+    with pytest.raises(OSError, match="does not stop"):
+        lab.close()
+    with lab.workspace.hold("the next one"):
+        pass
+    open_lab("sample", workspace=tmp_path / "w", lesson=SAMPLE).close()
+
+
 def test_second_process_is_told_who_holds_the_lab(lab: Lab) -> None:
     """Another notebook in the same folder is refused, with the name of the lesson that holds it."""
     program = (
@@ -190,7 +206,7 @@ def test_reset_goes_back_to_the_start(lab: Lab) -> None:
 
 def test_damaged_progress_is_named(lab: Lab) -> None:
     """Progress that does not parse, or is of another format, is named and left alone."""
-    for text in ("{half", "[]", '{"format": 9}'):
+    for text in ("{half", "[]", '{"format": 9}', '{"format": 1, "lessons": {"sample": {"claims": []}}}'):
         path = lab.workspace.write("course/progress.json", text)
         with pytest.raises(WorkspaceCorruptError) as caught:
             lab.claim("c1", REFUSED)

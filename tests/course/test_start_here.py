@@ -70,7 +70,7 @@ def test_what_was_heard_is_compared(lab: Lab, site: Site, heard: Any, status: st
     """Only what the broker really says passes; the first difference is named, never the right answer."""
     lab.workspace.write_json("answers/start-here/knock.json", heard)
     result = check(lab, 1)
-    assert status == result.status
+    assert status == result.status, f"{result.have}; {result.look}"
     if status == "failed":
         assert word in result.have
         assert "ALERT" not in result.have + result.asked + result.look

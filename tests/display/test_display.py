@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
-from labkit.display import Table, chain_tree, outcome_table
+from labkit.display import COLOURS, Table, chain_tree, outcome_table
 from labkit.display.outcomes import witnesses
+from labkit.display.theme import tint
 from labkit.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -40,12 +41,36 @@ def test_chain_tree_as_text(store: Store) -> None:
     ]  # fmt: skip
 
 
+def contrast(one: str, other: str) -> float:
+    """Return the contrast of two colours (WCAG 2.2, 1.4.3)."""
+
+    def light(colour: str) -> float:
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    low, high = sorted((light(one), light(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_words_in_boxes_can_be_read(store: Store) -> None:
+    """Every word in a box stands out from the box, whatever the page's own colours are."""
+    svg = ET.fromstring(chain_tree(store.tree())._repr_html_())
+    space = "{http://www.w3.org/2000/svg}"
+    for box in svg.findall(f"{space}g"):
+        (fill,) = {rect.attrib["fill"] for rect in box.findall(f"{space}rect")}
+        words = [text.attrib["fill"] for text in box.findall(f"{space}text")]
+        assert len(words) == 3
+        assert all(contrast(fill, colour) >= 4.5 for colour in words)
+    assert all(contrast(tint(colour), colour) >= 4.5 for colour in COLOURS.values())
+
+
 def test_chain_tree_as_picture(store: Store) -> None:
     """The picture is well-formed, has title and description, and a box and its words for each certificate."""
     store.issue_device("sensor-001")
     svg = ET.fromstring(chain_tree(store.tree())._repr_html_())
     space = "{http://www.w3.org/2000/svg}"
-    assert len(svg.findall(f"{space}rect")) == 4
+    assert len(svg.findall(f"{space}g/{space}rect")) == 4
     assert [svg.find(f"{space}{name}") is not None for name in ("title", "desc")] == [True, True]
     assert "sensor-001" in "".join(svg.itertext())
 

@@ -104,6 +104,11 @@ def test_solved_copy_has_the_solution() -> None:
         ("# Read it from the leaves", "# -----BEGIN PRIVATE KEY-----", "key material"),
         ("lab.summary()", "1\n\n# %%\n2\n\n# %%\n3\n\n# %%\n4", "in a row"),
         ("lab.summary()", "x = (", "parse"),
+        (
+            "lab.summary()",
+            'y = 1\n\n\n# %% exercise="start-here.3"\nx = 1\n# BEGIN SOLUTION\ny = 2\n# END SOLUTION',
+            "stands alone",
+        ),
     ],
 )
 def test_sources_that_break_a_rule_are_refused(folder: Path, old: str, new: str, word: str) -> None:

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from labkit.broker import Mosquitto, attach
 from labkit.clock import Deadline
 from labkit.course import Claim, Lesson, notebooks
 from labkit.course.lessons import find, slugs
-from labkit.course.runner import Report, run_lessons, scrub
+from labkit.course.runner import Report, run_lessons
 from labkit.errors import BrokerNotRunningError, ToolMissingError
 from labkit.workspace import Workspace
 
@@ -226,13 +227,80 @@ def test_ctrl_c_leaves_a_report_and_nothing_running(mosquitto: Mosquitto, tmp_pa
     assert not Path(f"/proc/{pid}").exists()
 
 
-def test_scrub_takes_out_keys_and_places(tmp_path: Path) -> None:
-    """Whatever a cell printed, keys and this machine's folders do not stay in the copy."""
-    text = f"{tmp_path}/workspace/x and {Path.home()}/y -----BEGIN PRIVATE KEY-----\nMIG\n-----END PRIVATE KEY-----"
-    output = nbformat.v4.new_output("stream", text=text)
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("", outputs=[output])])
-    scrub(notebook, tmp_path)
-    assert notebook.cells[0].outputs[0].text == "workspace/x and ~/y [a private key was here]"
+OPENS = """from labkit.course import open_lab
+from labkit.course.lesson import Lesson
+lab = open_lab("try", lesson=Lesson("try", "Try", 1, (), needs_broker=False))
+"""
+
+
+def kernels() -> list[int]:
+    """Return the kernels that this process has started and that still run."""
+    mine = str(os.getpid())
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            parent = status.read_text(encoding="utf-8").rpartition(")")[2].split()[1]
+            if parent == mine and b"ipykernel_launcher" in status.with_name("cmdline").read_bytes():
+                found.append(int(status.parent.name))
+    return found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_failed_lesson_does_not_stand_in_the_next_ones_way(tmp_path: Path) -> None:
+    """A lesson that breaks with its lab open gives the workspace back: the next one runs, and no kernel is left."""
+    before = kernels()
+    source = tmp_path / "source"
+    source.mkdir()
+    for name, body in (("00_one", OPENS + "1 / 0"), ("01_two", OPENS + "lab.close()")):
+        (source / f"{name}.py").write_text(SMALL.replace("BODY", body), encoding="utf-8")
+    lesson = Lesson("try", "Try", 1, (), needs_broker=False)
+    report = run_lessons(source, tmp_path / "out", lesson_of=lambda _: lesson, cell_timeout=30)
+    assert [lesson.status for lesson in report.lessons] == ["failed", "passed"]
+    assert before == kernels()
+
+
+def test_an_error_of_ours_is_named_with_its_words(tmp_path: Path) -> None:
+    """Where a lesson fails with an error of labkit, the report says which, and the page shows the advice."""
+    report, _ = small(tmp_path, OPENS + "lab.check('nope')")
+    assert "ClaimUnknownError: This lesson has no 'nope'" in report.lessons[0].problem
+    shown = nbformat.read(tmp_path / "out/00_try.ipynb", as_version=4).cells[2].outputs[-1]
+    assert (shown.output_type, shown.ename) == ("error", "ClaimUnknownError")
+    assert ["ClaimUnknownError: This lesson has no 'nope'.", "  It has: ."] == shown.traceback
+
+
+def test_a_kernel_that_does_not_start_is_a_failed_lesson(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Where no kernel can be started the lesson has failed in one line, and the report is written."""
+    monkeypatch.setattr("labkit.course.runner.sys.executable", str(tmp_path / "no python"))
+    report, written = small(tmp_path, "y = 2")
+    assert report.exit_status == 1
+    assert written["lessons"][0]["status"] == "failed"
+    assert "the kernel" in written["lessons"][0]["problem"]
+    assert (tmp_path / "out/index.html").exists()
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_torn_line_is_a_claim_that_was_not_run(tmp_path: Path) -> None:
+    """What a dying kernel wrote half is no evidence, and no reason to lose the report."""
+    body = "import os; open(os.environ['LABKIT_REPORT'], 'a').write('{\"lesson\": \"try\", \"cl')"
+    report, written = small(tmp_path, body, claims=(Claim("c", "Something.", "tls", "x"),))
+    assert report.exit_status == 1
+    assert written["lessons"][0]["claims"] == [{"claim": "c", "held": False, "evidence": "not run"}]
+
+
+def test_evidence_and_problems_name_no_place(tmp_path: Path) -> None:
+    """What the report quotes is scrubbed as the notebooks are."""
+    body = (
+        "import json, os\n"
+        "line = {'lesson': 'try', 'claim': 'c', 'held': True, 'evidence': os.environ['LABKIT_WORKSPACE']}\n"
+        "open(os.environ['LABKIT_REPORT'], 'a').write(json.dumps(line))\n"
+        "raise ValueError(os.getcwd())"
+    )
+    _, written = small(tmp_path, body, claims=(Claim("c", "Something.", "tls", "x"),))
+    (lesson,) = written["lessons"]
+    assert lesson["claims"][0]["evidence"] == "workspace"
+    assert "ValueError: course" in lesson["problem"]
 
 
 # --- kernels that are interrupted, restarted and killed -----------------------------------------------------------

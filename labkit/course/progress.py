@@ -46,7 +46,7 @@ class Progress:
 
     def _load(self) -> dict[str, Any]:
         try:
-            found = self._workspace.read_json(_FILE)
+            found: dict[str, Any] = self._workspace.read_json(_FILE)
         except FileNotFoundError:
             return {"format": FORMAT, "lessons": {}}
         if not _whole(found):

@@ -128,8 +128,7 @@ def start_guarded(
     try:
         answer = _tell(child, spec)
     except BaseException:
-        child.kill()
-        _close(child)
+        _close(child)  # the end of its input is the end of whatever it has started by now
         raise
     if "error" in answer:
         _close(child)

@@ -1,7 +1,8 @@
 """Mosquitto's log, line by line.
 
-Written for the wording of 2.0, which the tests see live; the wording of 2.1 is tested on recorded lines only. A line
-that is not understood is an event of kind `other`, never an error: the log is evidence, not a protocol.
+Written for the wordings of 2.0 and 2.1. The tests see the one that is installed live, and know the other from recorded
+lines; they pass with 2.0.11 and 2.1.2. A line that is not understood is an event of kind `other`, never an error: the
+log is evidence, not a protocol.
 
 Clients choose some of the words in it (topics, client ids), so every pattern is held against the whole line from its
 first character on: a message to a topic named `Error: …` must not read like an error of the broker.

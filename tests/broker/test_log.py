@@ -1,4 +1,4 @@
-"""labkit.broker.log: the wordings of 2.0, seen live elsewhere, and of 2.1, from recorded lines."""
+"""labkit.broker.log: the wordings of 2.0 and 2.1, from recorded lines; other tests see the installed one live."""
 
 from __future__ import annotations
 
@@ -62,9 +62,9 @@ LINES = [
     ),
     ("mosquitto version 2.1.2 running", "running", {"version": "2.1.2"}),
     (
-        "Client <unknown> [127.0.0.1:41283] disconnected: protocol error.",
+        "Client 127.0.0.1 [127.0.0.1:41283] disconnected: Protocol error.",
         "disconnected",
-        {"client": "<unknown>", "peer_port": "41283", "why": ": protocol error."},
+        {"client": "127.0.0.1", "peer_port": "41283", "why": ": Protocol error."},
     ),
     (
         "Denied PUBLISH to sensor-001 (q1, r0, 'devices/x/commands/y', ... (5 bytes))",
@@ -170,8 +170,8 @@ def test_story_where_the_end_names_the_port() -> None:
     lines = [
         "New connection from 127.0.0.1:1111 on port 8883.",
         "New connection from 127.0.0.1:2222 on port 8883.",
-        "Client <unknown> [127.0.0.1:1111] disconnected: protocol error.",
-        "Client <unknown> [127.0.0.1:2222] disconnected: protocol error.",
+        "Client 127.0.0.1 [127.0.0.1:1111] disconnected: Protocol error.",
+        "Client 127.0.0.1 [127.0.0.1:2222] disconnected: Protocol error.",
     ]
     assert [lines[0], lines[2]] == story_of(1111, lines)
     assert [lines[1], lines[3]] == story_of(2222, lines)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import nbformat
 import pytest
@@ -24,6 +24,9 @@ from labkit.course.lessons import find, slugs
 from labkit.course.runner import Report, run_lessons
 from labkit.errors import BrokerNotRunningError, ToolMissingError
 from labkit.workspace import Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 pytestmark = [pytest.mark.broker, pytest.mark.notebook]
 
@@ -317,6 +320,12 @@ print("broker", site.broker.pid)
 """
 
 
+def answered(client: Any, code: str, listen: Callable[[dict[str, Any]], None]) -> str:
+    """Execute code in a kernel; return the status of its reply."""
+    reply = client.execute_interactive(code, output_hook=listen, timeout=30)
+    return str(reply["content"]["status"])
+
+
 def gone(pid: int, seconds: float = 8.0) -> bool:
     """Wait until a process has ended; say whether it did."""
     deadline = Deadline(seconds)
@@ -343,8 +352,11 @@ def test_kernels_leave_no_broker(mosquitto: Mosquitto, tmp_path: Path, end: str)
         while "waiting" not in str(client.get_iopub_msg(timeout=30)["content"].get("text")):
             pass
         manager.interrupt_kernel()
-        client.get_shell_msg(timeout=30)  # what is sent before the reply would be thrown away
-        client.execute_interactive("print('alive', site.broker.alive)", output_hook=listen, timeout=30)
+        client.get_shell_msg(timeout=30)
+        asked = Deadline(30)
+        # After an interrupt a kernel throws away what is waiting, and says so: only then is it right to ask again.
+        while answered(client, "print('alive', site.broker.alive)", listen) == "aborted":
+            assert not asked.passed
         assert "alive True" in "".join(said)
         if end == "restart":
             manager.restart_kernel(now=False)

@@ -8,6 +8,7 @@ import pytest
 
 from labkit.course.lab import Lab, open_lab
 from labkit.course.lessons import find
+from labkit.errors import WorkspaceCorruptError
 from labkit.pki import Authority, Store, flawed
 from labkit.scenarios import Site, mutual_tls
 
@@ -134,3 +135,13 @@ def test_a_broker_that_refuses_everybody_passes_nobody(
     with mutual_tls(store, require_certificate=False):
         results = [check(lab, number) for number in (1, 2)]
     assert {(r.status, r.have) for r in results} == {("failed", "the broker refuses sensor-001 too")}
+
+
+def test_a_file_that_is_no_certificate_is_told(lab: Lab) -> None:
+    """Junk in place of the forged certificate is named in the result, without a traceback."""
+    path = lab.workspace.write("intruders/impostor.crt", "junk")
+    lab.check("start-here.2")
+    assert lab.progress.get("checks", "start-here.2") == "failed"
+    with pytest.raises(WorkspaceCorruptError) as caught:
+        check(lab, 2)
+    assert path == caught.value.path

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cryptography import x509
-
 from labkit.course.lab import running_broker
 from labkit.course.lesson import Check, CheckResult, Claim, Lesson, Prediction
 from labkit.course.lessons.start_here_questions import QUESTIONS, READY
 from labkit.mqtt import Endpoint, Identity, probe
 from labkit.pki import Store, describe
+from labkit.pki.identities import read_certificate
 from labkit.pki.openssl import verify
 
 if TYPE_CHECKING:
@@ -124,6 +123,13 @@ _SICK_BROKER = CheckResult(
     look="lab.reset(), then run the cells from the top",
 )
 
+_OPEN_BROKER = CheckResult(
+    "failed",
+    have="the broker does not turn away, during TLS, who has no certificate",
+    asked="the lesson's broker, which asks everybody for a certificate",
+    look="lab.reset(), then run the cells from the top",
+)
+
 
 def _check_knock(lab: Lab) -> CheckResult:
     """Knock again, and compare with what the reader wrote down."""
@@ -136,6 +142,8 @@ def _check_knock(lab: Lab) -> CheckResult:
         return _NO_BROKER
     if not control.accepted:
         return _SICK_BROKER
+    if nobody.stage != "tls" or old.stage != "tls":
+        return _OPEN_BROKER
     expected = {
         "sensor-001": "silence",
         "nobody": nobody.detail.get("client_error"),
@@ -160,7 +168,7 @@ def _check_impostor(lab: Lab) -> CheckResult:
     if not certificate.exists():
         return CheckResult("not-attempted", asked="complete forge(), then run the cell below it")
     store = Store(lab.workspace)
-    forged = describe(x509.load_pem_x509_certificate(certificate.read_bytes()))
+    forged = describe(read_certificate(certificate))
     true = describe(store.certificate("sensor-001"))
     if (forged.subject, forged.issuer) != (true.subject, true.issuer):
         return CheckResult(

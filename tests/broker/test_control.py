@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from labkit.broker import Acl, Broker, BrokerConfig, Listener, Rule, attach, control, stop_all
+from labkit.broker import Acl, Broker, Rule, attach, control, stop_all
 from labkit.broker.control import process_is
 from labkit.errors import BrokerGoneError, BrokerNotRunningError, WorkspaceCorruptError
+from tests.simulators.processes import plain
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,11 +21,6 @@ if TYPE_CHECKING:
     from labkit.broker import Mosquitto
 
 pytestmark = pytest.mark.broker
-
-
-def plain(port: int) -> BrokerConfig:
-    """Return a configuration without TLS, for tests that are not about it."""
-    return BrokerConfig(listeners=(Listener(port=port),))
 
 
 def test_attach_from_elsewhere(mosquitto: Mosquitto, tmp_path: Path) -> None:

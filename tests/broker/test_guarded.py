@@ -7,42 +7,22 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from labkit.broker import Broker, BrokerConfig, Listener, attach
-from labkit.clock import Deadline
+from labkit.broker import Broker, attach
+from tests.simulators.processes import gone, plain, wait_until_gone
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from labkit.broker import Mosquitto
 
 pytestmark = [
     pytest.mark.broker,
     pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc"),
 ]
-
-
-def plain(port: int) -> BrokerConfig:
-    """Return a configuration without TLS, for tests that are not about it."""
-    return BrokerConfig(listeners=(Listener(port=port),))
-
-
-def gone(pid: int) -> bool:
-    """Return whether a process has ended; a zombie has."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
-    except OSError:
-        return True
-
-
-def wait_until_gone(pid: int, seconds: float = 8.0) -> bool:
-    """Wait until a process has ended."""
-    deadline = Deadline(seconds)
-    while not gone(pid) and not deadline.passed:
-        deadline.pause(0.02)
-    return gone(pid)
 
 
 HOLDER = """

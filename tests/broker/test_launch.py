@@ -21,7 +21,6 @@ import pytest
 
 from labkit.broker import Acl, Broker, BrokerConfig, Listener, Rule, attach, launch
 from labkit.broker.control import State
-from labkit.clock import Deadline
 from labkit.errors import (
     BrokerConfigError,
     BrokerGoneError,
@@ -33,6 +32,7 @@ from labkit.errors import (
     WorkspaceUnwritableError,
 )
 from labkit.ports import is_listening, reserve_port
+from tests.simulators.processes import gone, plain, wait_until_gone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,27 +40,6 @@ if TYPE_CHECKING:
     from labkit.broker import Mosquitto
 
 pytestmark = pytest.mark.broker
-
-
-def plain(port: int) -> BrokerConfig:
-    """Return a configuration without TLS, for tests that are not about it."""
-    return BrokerConfig(listeners=(Listener(port=port),))
-
-
-def gone(pid: int) -> bool:
-    """Return whether a process has ended; a zombie has."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
-    except OSError:
-        return True
-
-
-def wait_until_gone(pid: int, seconds: float = 8.0) -> bool:
-    """Wait until a process has ended."""
-    deadline = Deadline(seconds)
-    while not gone(pid) and not deadline.passed:
-        deadline.pause(0.02)
-    return gone(pid)
 
 
 def test_starts_and_stops(mosquitto: Mosquitto, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from labkit.broker import DEVICE_ACL, Acl, Broker, BrokerConfig, Listener, Rule, attach, launch
+from labkit.broker import DEVICE_ACL, Acl, Broker, BrokerConfig, Rule, attach, launch
 from labkit.errors import (
     AclError,
     BrokerConfigError,
@@ -18,6 +18,7 @@ from labkit.errors import (
     ReloadRefusedError,
 )
 from labkit.scenarios import mutual_tls
+from tests.simulators.processes import plain
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,11 +28,6 @@ if TYPE_CHECKING:
     from labkit.scenarios import Site
 
 pytestmark = pytest.mark.broker
-
-
-def plain(port: int) -> BrokerConfig:
-    """Return a configuration without TLS, for tests that are not about it."""
-    return BrokerConfig(listeners=(Listener(port=port),))
 
 
 def test_reload_takes_new_rules(site: Site) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import random
+import signal
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,12 @@ def seed() -> int:
     """Return the seed that chooses the slice; set LABKIT_TEST_SEED to repeat a run."""
     os.environ.setdefault("LABKIT_TEST_SEED", str(random.SystemRandom().randrange(1000)))
     return int(os.environ["LABKIT_TEST_SEED"])
+
+
+def pytest_configure() -> None:
+    """Give Ctrl-C its meaning back: a shell's background job begins with it ignored, and so would our children."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header() -> str:

@@ -37,6 +37,9 @@ Options = -SessionTicket
 NumTickets = 0
 """
 
+RESUMABLE_CONF = OPENSSL_CONF.replace("Options = -SessionTicket\nNumTickets = 0\n", "")
+"""What OpenSSL does when nobody says otherwise: it hands out tickets. For lessons about resumption, and for nothing else."""
+
 _GUARD = Path(__file__).with_name("guard.py")
 
 # The broker reads what strangers send it, so it is told nothing that it does not need: our environment may hold the

@@ -54,6 +54,7 @@ class Broker:
         acl: Who may read and write what.
         mosquitto: The program; found where it is not given.
         port: The port; a free one where it is not given.
+        openssl_conf: OpenSSL's settings for the broker, which has no options of its own for some of them.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Broker:
         acl: Acl = rules.DEVICE_ACL,
         mosquitto: Mosquitto | None = None,
         port: int | None = None,
+        openssl_conf: str = OPENSSL_CONF,
     ) -> None:
         self.folder = folder.absolute()  # we may be somewhere else when it is reloaded
         self.acl = acl
@@ -72,6 +74,7 @@ class Broker:
         self._make_config = make_config
         self._mosquitto = mosquitto
         self._wanted_port = port
+        self._openssl_conf = openssl_conf
         self._state: State | None = None
         self._guarded: Guarded | None = None
         self._held = ExitStack()
@@ -231,7 +234,7 @@ class Broker:
     def _write_files(self, port: int) -> None:
         self.config = self._complete(self._make_config(port), self.folder / "acl.conf")
         write_atomic(self.folder / "acl.conf", rules.render(self.acl), secret=True)
-        write_atomic(self.folder / "openssl.cnf", OPENSSL_CONF)
+        write_atomic(self.folder / "openssl.cnf", self._openssl_conf)
         write_atomic(self.folder / "mosquitto.conf", configuration.render(self.config), secret=True)
 
     @staticmethod

@@ -89,6 +89,46 @@ def probe(
     return outcome
 
 
+class Returner:
+    """A client that comes back, and may show the TLS session of its last visit instead of its certificate.
+
+    A server that resumes a session skips the check of the client's certificate (RFC 5246 §7.3, RFC 8446 §2.2).
+
+    Args:
+        endpoint: Where to connect.
+        trust: Whom we believe.
+        identity: Who we are.
+        tls: `1.2` or `1.3` for exactly that version.
+
+    Raises:
+        IdentityRefusedError: Our own files can't be used.
+    """
+
+    def __init__(
+        self, endpoint: Endpoint, *, trust: Path, identity: Identity | None = None, tls: str | None = None
+    ) -> None:
+        self._endpoint = endpoint
+        self._context = client_context(trust, identity, tls=tls)
+        self._session: ssl.SSLSession | None = None
+
+    def visit(self, *, publish: str | None = None, resume: bool = True, timeout: float = 5.0) -> Outcome:
+        """Connect once, say goodbye properly, and keep what the server gave us.
+
+        Args:
+            publish: A topic to publish to.
+            resume: Show the session of the last visit that was accepted; False asks for a full handshake.
+            timeout: Seconds for each step.
+
+        Returns:
+            The outcome, as `probe` reports it. Its detail says whether the session was `resumed`.
+        """
+        attempt = _Attempt(self._endpoint, _Errand(packets.V5, "", None, publish, b"probe"), timeout)
+        outcome = attempt.run(self._context, None, self._session if resume else None)
+        if outcome.accepted:
+            self._session = attempt.wire.session
+        return outcome
+
+
 @dataclass(frozen=True, slots=True)
 class _Errand:
     """What to say once we are connected."""
@@ -112,10 +152,12 @@ class _Attempt:
         self.in_the_dark = False
         """Whether it ended without a word, after we had spoken first: an alert may have got lost."""
 
-    def run(self, context: ssl.SSLContext, patience: float | None) -> Outcome:
+    def run(
+        self, context: ssl.SSLContext, patience: float | None, session: ssl.SSLSession | None = None
+    ) -> Outcome:
         try:
             self.wire.dial()
-            self.wire.shake_hands(context)
+            self.wire.shake_hands(context, session)
             spoke_first = self.listen(patience)
             self.in_the_dark = spoke_first
             self.open_session()

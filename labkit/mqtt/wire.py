@@ -36,7 +36,7 @@ class Wire:
         timeout: Seconds for each step.
 
     Attributes:
-        seen: The evidence so far: `local_port`, `tls_version`, `cipher`.
+        seen: The evidence so far: `local_port`, `tls_version`, `cipher`, `resumed`.
     """
 
     def __init__(self, endpoint: Endpoint, *, timeout: float) -> None:
@@ -74,14 +74,25 @@ class Wire:
         own, port = self._socket.getsockname()[:2]
         self._own_address, self.seen["local_port"] = own.partition("%")[0], port
 
-    def shake_hands(self, context: ssl.SSLContext) -> None:
+    @property
+    def session(self) -> ssl.SSLSession | None:
+        """What the peer gave us to come back with; under TLS 1.3 it arrives some time after the handshake."""
+        return self._tls.session if self._tls else None
+
+    def shake_hands(self, context: ssl.SSLContext, session: ssl.SSLSession | None = None) -> None:
         """Do the TLS handshake as far as we can see it; under TLS 1.3 the server's verdict is still out then.
+
+        Args:
+            context: Who we are, and whom we believe.
+            session: A session of the same context to resume; the server may prefer a full handshake.
 
         Raises:
             Refused: At stage `tls`.
         """
         name = self._endpoint.certified_name
-        self._tls = tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
+        self._tls = tls = context.wrap_bio(
+            self._incoming, self._outgoing, server_hostname=name, session=session
+        )
         try:
             self._run(tls.do_handshake, Deadline(self._timeout))
         except OSError as error:
@@ -92,6 +103,7 @@ class Wire:
             raise verdict from error
         self.seen["tls_version"] = (tls.version() or "").removeprefix("TLSv")
         self.seen["cipher"] = (tls.cipher() or ("",))[0]
+        self.seen["resumed"] = bool(tls.session_reused)
 
     def send(self, data: bytes) -> None:
         """Send, without minding whether the peer still listens: what it said before is what counts.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from labkit import broker as brokers
 from labkit.broker import DEVICE_ACL, Broker, decide
+from labkit.broker.guarded import OPENSSL_CONF, RESUMABLE_CONF
 from labkit.errors import NotRefusedError
 from labkit.mqtt import Endpoint, Identity, Session, delivered, open_session, probe
 from labkit.pki import flawed
@@ -204,7 +205,14 @@ class Site:
         self._observer = None
 
 
-def configuration(store: Store, folder: Path, *, port: int, require_certificate: bool = True) -> BrokerConfig:
+def configuration(
+    store: Store,
+    folder: Path,
+    *,
+    port: int,
+    require_certificate: bool = True,
+    crlfile: Path | None = None,
+) -> BrokerConfig:
     """Return the configuration of a broker for the identities of an authority.
 
     Args:
@@ -212,6 +220,7 @@ def configuration(store: Store, folder: Path, *, port: int, require_certificate:
         folder: The broker's folder.
         port: The port.
         require_certificate: False shows what goes wrong then.
+        crlfile: A list of revoked certificates to go by.
     """
     return brokers.mutual_tls(
         port=port,
@@ -219,6 +228,7 @@ def configuration(store: Store, folder: Path, *, port: int, require_certificate:
         certfile=store.server_chain,
         keyfile=store.server().key,
         acl_file=folder / "acl.conf",
+        crlfile=crlfile,
         require_certificate=require_certificate,
     )
 
@@ -231,6 +241,8 @@ def mutual_tls(
     require_certificate: bool = True,
     port: int | None = None,
     folder: str = "broker",
+    crlfile: Path | None = None,
+    resumption: bool = False,
 ) -> Iterator[Site]:
     """Stage a broker with mutual TLS for the length of the block.
 
@@ -240,6 +252,8 @@ def mutual_tls(
         require_certificate: False shows what goes wrong then.
         port: The port; a free one without it.
         folder: The broker's folder in the workspace, for a second broker beside the first.
+        crlfile: A list of revoked certificates to go by.
+        resumption: Hand out tickets, as OpenSSL does when nobody says otherwise; True shows what goes wrong then.
 
     Raises:
         ToolMissingError: There is no Mosquitto.
@@ -248,9 +262,12 @@ def mutual_tls(
     home = store.workspace.path(folder)
 
     def make_config(chosen: int) -> BrokerConfig:
-        return configuration(store, home, port=chosen, require_certificate=require_certificate)
+        return configuration(
+            store, home, port=chosen, require_certificate=require_certificate, crlfile=crlfile
+        )
 
-    with Broker(home, make_config, acl=acl, port=port) as broker:
+    settings = RESUMABLE_CONF if resumption else OPENSSL_CONF
+    with Broker(home, make_config, acl=acl, port=port, openssl_conf=settings) as broker:
         site = Site(store, broker)
         try:
             yield site

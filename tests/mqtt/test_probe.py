@@ -15,10 +15,11 @@ from labkit.broker import DEVICE_ACL, Broker, BrokerConfig, Listener
 from labkit.clock import Deadline
 from labkit.errors import IdentityRefusedError, TopicRefusedError
 from labkit.mqtt import Endpoint, Identity, probe
-from labkit.mqtt.probe import PATIENCE
+from labkit.mqtt.probe import PATIENCE, Returner
 from labkit.mqtt.wire import Wire
 from labkit.pki import Key
 from labkit.ports import is_listening, reserve_port
+from labkit.scenarios import mutual_tls
 from tests.simulators.mqtt_peer import answering, hang_up_hard, self_made_server, tcp_peer, tls_peer
 
 if TYPE_CHECKING:
@@ -218,6 +219,21 @@ def test_no_ticket_is_handed_out(
     first, _ = _session_of(site, context, None)
     assert not first.has_ticket
     assert resumes == _session_of(site, context, first)[1]
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_a_returner_resumes_where_it_may(store: Store, mosquitto: object, version: str) -> None:
+    """Where OpenSSL hands out tickets, a second visit resumes, and a full handshake is still to be had."""
+    files = store.identity("sensor-001")
+    with mutual_tls(store, resumption=True) as open_handed:
+        returner = Returner(
+            open_handed.endpoint,
+            trust=store.trust_anchor,
+            identity=Identity(files.certificate, files.key),
+            tls=version,
+        )
+        visits = [returner.visit(), returner.visit(), returner.visit(resume=False)]
+    assert [(True, False), (True, True), (True, False)] == [(v.accepted, v.detail["resumed"]) for v in visits]
 
 
 VERSIONS_OF_SSL = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}

@@ -26,7 +26,9 @@ attributes, so that callers and tests compare values and never text. Misuse by t
     │   ├── NotIssuedError                                                 (name)
     │   ├── AuthorityMissingError                                          (path)
     │   ├── IssuanceRefusedError                                           (rule)
-    │   └── ChainInvalidError                                              (rule, subject)
+    │   ├── ChainInvalidError                                              (rule, subject)
+    │   ├── RevocationRefusedError                                         (name, rule)
+    │   └── RevocationListError                                            (rule)
     ├── BrokerError
     │   ├── PortTakenError                                                 (port)
     │   ├── BrokerConfigError                                              (line, key)
@@ -222,6 +224,19 @@ class ChainInvalidError(PkiError):
 
     rule: str
     subject: str
+
+
+class RevocationRefusedError(PkiError):
+    """There is nothing to revoke, or it is revoked already."""
+
+    name: str
+    rule: str
+
+
+class RevocationListError(PkiError):
+    """A revocation list that must not be used."""
+
+    rule: str
 
 
 class BrokerError(LabError):

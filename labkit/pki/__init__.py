@@ -12,6 +12,18 @@ from labkit.pki.identities import IdentityFiles
 from labkit.pki.keys import Key
 from labkit.pki.ledger import Entry, Ledger, MemoryLedger
 from labkit.pki.profiles import DEVICE, INTERMEDIATE, OPERATOR, ROOT, SERVER, Profile
+from labkit.pki.register import Register
+from labkit.pki.revocation import (
+    Reason,
+    Revocation,
+    RevocationList,
+    Schedule,
+    State,
+    changes,
+    issue_list,
+    read_list,
+    verify_list,
+)
 from labkit.pki.store import Names, Store, new_passphrase
 from labkit.pki.verify import verify_chain
 
@@ -33,12 +45,22 @@ __all__ = [
     "MemoryLedger",
     "Names",
     "Profile",
+    "Reason",
+    "Register",
     "Request",
+    "Revocation",
+    "RevocationList",
+    "Schedule",
+    "State",
     "Store",
+    "changes",
     "describe",
     "describe_tree",
+    "issue_list",
     "make_request",
     "new_passphrase",
+    "read_list",
     "read_request",
     "verify_chain",
+    "verify_list",
 ]

@@ -12,6 +12,7 @@ from labkit.errors import ToolFailedError
 
 if TYPE_CHECKING:
     import datetime as dt
+    from collections.abc import Sequence
     from pathlib import Path
 
 _ERROR = re.compile(r"error (\d+) at (\d+) depth lookup: ?(.+)")
@@ -46,6 +47,8 @@ def verify(
     untrusted: Path | None = None,
     purpose: str | None = None,
     at: dt.datetime | None = None,
+    crls: Sequence[Path] = (),
+    whole_chain: bool = False,
 ) -> Verdict:
     """Ask `openssl verify -x509_strict`.
 
@@ -58,12 +61,14 @@ def verify(
         untrusted: Certificates that may help to build the chain (`-untrusted`).
         purpose: `sslclient`, `sslserver` or None for any (`-purpose`).
         at: The time to judge at (`-attime`); the machine's own without it.
+        crls: Revocation lists; with any, the leaf is looked up (`-CRLfile`, `-crl_check`).
+        whole_chain: Look up the authorities too (`-crl_check_all`); each needs its issuer's list then.
 
     Raises:
         ToolMissingError: There is no openssl.
         ToolFailedError: It gave no verdict, because a file is missing or does not parse.
 
-    Does not check: revocation.
+    Does not check: revocation without `crls`; that of authorities without `whole_chain`.
     """
     argv: list[str | Path] = ["openssl", "verify", "-x509_strict", "-CAfile", trust, *_without_system()]
     if untrusted:
@@ -72,6 +77,10 @@ def verify(
         argv += ["-purpose", purpose]
     if at:
         argv += ["-attime", str(int(at.timestamp()))]
+    for crl in crls:
+        argv += ["-CRLfile", crl]
+    if crls:
+        argv.append("-crl_check_all" if whole_chain else "-crl_check")
     ended = processes.run([*argv, certificate], check=False)
     command = " ".join(str(word) for word in ended.argv)
     if ended.returncode == 0:

@@ -33,6 +33,7 @@ from labkit.pki.keys import Key
 from labkit.pki.ledger import MemoryLedger
 from labkit.pki.names import OPERATORS
 from labkit.pki.profiles import DEVICE, INTERMEDIATE, OPERATOR, ROOT, SERVER, choose
+from labkit.pki.register import Register
 from labkit.pki.template import common_name
 from labkit.workspace import make_folder, os_errors, write_together
 
@@ -246,6 +247,17 @@ class Store:
             WorkspaceCorruptError: A file is damaged.
         """
         return self._load("root/ca", passphrase=passphrase)
+
+    @property
+    def revocations(self) -> Register:
+        """What the intermediate has revoked: devices, operators, the broker."""
+        return Register(self.workspace, "intermediate", self.authority, ledger=self.ledger, clock=self._clock)
+
+    def root_revocations(self, passphrase: bytes) -> Register:
+        """Return what the root has revoked: intermediates. Signing asks for the root's passphrase."""
+        return Register(
+            self.workspace, "root", lambda: self.root(passphrase), ledger=self.ledger, clock=self._clock
+        )
 
     def _load(self, stem: str, *, passphrase: bytes | None) -> Authority:
         certificate = self._certificate(f"{stem}.crt")

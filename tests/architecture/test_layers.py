@@ -44,6 +44,7 @@ PURE = (
     "pki/ledger.py",
     "pki/describe.py",
     "pki/flawed.py",
+    "pki/revocation.py",
     "broker/config.py",
     "broker/acl.py",
     "broker/log.py",

@@ -110,7 +110,7 @@ class Register:
             AuthorityMissingError, WorkspaceCorruptError: See `Store.authority`.
         """
         listed = self.current()
-        if listed and self.schedule.state(listed, self._clock.now()) is State.FRESH:
+        if listed is not None and self.schedule.state(listed, self._clock.now()) is State.FRESH:
             return listed
         return self.publish()
 

@@ -220,7 +220,7 @@ class Changes:
 
 def changes(before: RevocationList | None, after: RevocationList) -> Changes:
     """Return what changed from one list to the next."""
-    old = before.serials if before else frozenset()
+    old = before.serials if before is not None else frozenset()
     added, removed = sorted(after.serials - old), sorted(old - after.serials)
     return Changes(tuple(f"{each:x}" for each in added), tuple(f"{each:x}" for each in removed))
 

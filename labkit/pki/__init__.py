@@ -24,6 +24,7 @@ from labkit.pki.revocation import (
     read_list,
     verify_list,
 )
+from labkit.pki.rollover import Rollover, replace_intermediate
 from labkit.pki.store import Names, Store, new_passphrase
 from labkit.pki.verify import verify_chain
 
@@ -50,6 +51,7 @@ __all__ = [
     "Request",
     "Revocation",
     "RevocationList",
+    "Rollover",
     "Schedule",
     "State",
     "Store",
@@ -61,6 +63,7 @@ __all__ = [
     "new_passphrase",
     "read_list",
     "read_request",
+    "replace_intermediate",
     "verify_chain",
     "verify_list",
 ]

@@ -232,15 +232,20 @@ class Authority:
         common = names.device_id(device_id)
         return self._issue_one(profile, common, device_names(common), request=request, renew=renew)
 
-    def issue_operator(self, name: str, *, renew: bool = False) -> Issued:
+    def issue_operator(self, name: str, *, request: Request | None = None, renew: bool = False) -> Issued:
         """Issue a client certificate to a person, under a name that no device can have.
+
+        Args:
+            name: One of the operators' names.
+            request: A request with the person's own key; see `issue_device`.
+            renew: Issue although a valid one exists.
 
         Raises:
             NameRefusedError: It is not an operator's name.
             AlreadyIssuedError, IssuanceRefusedError: See `issue_device`.
         """
         common = names.operator_name(name)
-        return self._issue_one(OPERATOR, common, device_names(common), renew=renew)
+        return self._issue_one(OPERATOR, common, device_names(common), request=request, renew=renew)
 
     def issue_many(
         self, device_ids: Iterable[str], *, profile: Profile = DEVICE, renew: bool = False, batch: int = BATCH

@@ -24,6 +24,10 @@ _NO_ISSUER = 20
 _REVOKED = 23
 _WRONG_PURPOSE = 26
 
+_NO_LIST = 3
+_LIST_NOT_YET_VALID = 11
+_LIST_STALE = 12
+
 _NO_CERTIFICATE_WORDS = ("peer did not return a certificate",)
 
 _BY_VERDICT = {
@@ -32,6 +36,10 @@ _BY_VERDICT = {
     ("unsupported-certificate", _WRONG_PURPOSE): "wrong-purpose",
     ("certificate-expired", _EXPIRED): "certificate-expired",
     ("certificate-revoked", _REVOKED): "certificate-revoked",
+    # Nothing is wrong with the certificate, and the alert says that there is: these are the broker's own fault.
+    ("unknown-ca", _NO_LIST): "revocation-list-missing",
+    ("bad-certificate", _LIST_NOT_YET_VALID): "revocation-list-not-yet-valid",
+    ("certificate-expired", _LIST_STALE): "revocation-list-stale",
 }
 
 _SAME_ON_THE_WIRE = {

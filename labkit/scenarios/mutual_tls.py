@@ -75,6 +75,11 @@ class Site:
         """The root's certificate: whom clients believe."""
         return self.store.trust_anchor
 
+    @property
+    def crlfile(self) -> Path | None:
+        """The list of revoked certificates that the broker goes by, if any."""
+        return self.broker.config.listeners[0].crlfile if self.broker.config else None
+
     def identity(self, name: str) -> IdentityFiles:
         """Return the identity of a device or an operator; issued where there is none."""
         return self.store.identity(name)
@@ -130,7 +135,11 @@ class Site:
     def verify(self, identity: IdentityFiles) -> Verdict:
         """Ask `openssl verify` about a client's certificate, with the broker's view of whom to trust."""
         return openssl_tool.verify(
-            identity.certificate, trust=self.trust, untrusted=self.store.intermediate, purpose="sslclient"
+            identity.certificate,
+            trust=self.trust,
+            untrusted=self.store.intermediate,
+            purpose="sslclient",
+            crls=[self.crlfile] if self.crlfile else [],
         )
 
     def publish(self, name: str, topic: str, payload: str) -> Outcome:

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 
 from labkit import processes
 from labkit.errors import ToolFailedError
+from labkit.workspace import make_folder, write_atomic
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from labkit.pki.by_hand import Recipe
 
 _ERROR = re.compile(r"error (\d+) at (\d+) depth lookup: ?(.+)")
 
@@ -96,6 +99,25 @@ def verify(
         returncode=ended.returncode,
         output=ended.output,
     )
+
+
+def follow(recipe: Recipe, folder: Path, *, env: Mapping[str, str] | None = None) -> str:
+    """Do what a recipe says, and return what openssl printed.
+
+    Args:
+        recipe: What to write and what to run; nothing of it goes through a shell that we did not name.
+        folder: Where; folders that the recipe names are made in it, and its files are written over.
+        env: Passphrases, by the names that the recipe uses.
+
+    Raises:
+        ToolMissingError: There is no openssl.
+        ToolFailedError: A command failed; those before it have done their work.
+    """
+    for relative, text in recipe.files.items():
+        make_folder((folder / relative).parent, private=True)
+        write_atomic(folder / relative, text)
+    ended = [processes.run(list(command), cwd=folder, env=env) for command in recipe.commands]
+    return "".join(each.output for each in ended)
 
 
 @cache

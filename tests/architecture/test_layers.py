@@ -40,6 +40,7 @@ PURE = (
     "pki/profiles.py",
     "pki/csr.py",
     "pki/authority.py",
+    "pki/by_hand.py",
     "pki/template.py",
     "pki/ledger.py",
     "pki/describe.py",

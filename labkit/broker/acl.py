@@ -46,6 +46,11 @@ class Acl:
         """Return the list with everything taken from one user: the switch that silences a live session."""
         return Acl((*self.rules, Rule("deny", "#", user=user)))
 
+    def without_denial(self, user: str) -> Acl:
+        """Return the list without what `denying` added for a user."""
+        denial = Rule("deny", "#", user=user)
+        return Acl(tuple(rule for rule in self.rules if rule != denial))
+
 
 DEVICE_ACL = Acl(
     (

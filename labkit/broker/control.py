@@ -17,7 +17,7 @@ from labkit.broker.trial import try_rules
 from labkit.clock import Deadline
 from labkit.errors import BrokerGoneError, BrokerNotRunningError, ToolError, WorkspaceCorruptError
 from labkit.processes import run
-from labkit.workspace import Workspace
+from labkit.workspace import Workspace, write_atomic
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -166,6 +166,36 @@ class RunningBroker:
             with suppress(BrokerGoneError):
                 self.stop()
             raise
+
+    def deny(self, user: str) -> bool:
+        """Take everything from a user, in the sessions that are open too, and return whether that was news.
+
+        Raises:
+            AclError: It is no user name, or the rules on disk are malformed; nothing has changed.
+            ReloadRefusedError, WorkspaceCorruptError, BrokerGoneError: See `reload`; the rules are the old ones.
+        """
+        before = rules.parse(self._read("acl.conf"))
+        return before == before.without_denial(user) and self._replace(before.denying(user))
+
+    def allow(self, user: str) -> bool:
+        """Take back what `deny` did, and return whether there was anything to take back.
+
+        Raises:
+            AclError, ReloadRefusedError, WorkspaceCorruptError, BrokerGoneError: See `deny`.
+        """
+        before = rules.parse(self._read("acl.conf"))
+        after = before.without_denial(user)
+        return after != before and self._replace(after)
+
+    def _replace(self, acl: rules.Acl) -> bool:
+        path, old = self.folder / "acl.conf", self._read("acl.conf")
+        write_atomic(path, rules.render(acl), secret=True)
+        try:
+            self.reload()
+        except BaseException:
+            write_atomic(path, old, secret=True)
+            raise
+        return True
 
     def _read(self, name: str) -> str:
         path = self.folder / name

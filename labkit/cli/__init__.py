@@ -20,7 +20,7 @@ __all__ = ["main"]
 
 _COMMANDS = {
     # word: (module, one line for the overview). Modules are imported when their word is used.
-    "ca": ("ca", "Make a certificate authority; issue, show and verify certificates."),
+    "ca": ("ca", "Make a certificate authority; issue, verify, revoke and export certificates."),
     "broker": ("broker", "Run the course's broker; print its configuration."),
     "probe": ("probe", "Try one connection: where it was refused, and why."),
     "run": ("lessons", "Execute every lesson without a person and write a report."),

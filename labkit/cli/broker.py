@@ -11,6 +11,8 @@ from labkit.cli.console import emit_json, emit_table, json_option, spoken
 from labkit.workspace import Workspace
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from labkit.pki import Store
 
 
@@ -31,11 +33,15 @@ def _store() -> Store:
 @click.option("--port", type=click.IntRange(1, 65535), help="The port; a free one without it.")
 @json_option
 def run(port: int | None, as_json: bool) -> None:  # noqa: FBT001 - click passes flags by position
-    """Start the broker and keep it until Ctrl-C. It listens on 127.0.0.1 only."""
+    """Start the broker and keep it until Ctrl-C. It listens on 127.0.0.1 only.
+
+    Where a revocation list was made, it goes by it.
+    """
     from labkit.scenarios import mutual_tls
 
     signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))  # a polite kill is a Ctrl-C
-    with mutual_tls(_store(), port=port) as site:
+    store = _store()
+    with mutual_tls(store, port=port, crlfile=_list(store)) as site:
         facts = {
             "host": site.host,
             "port": site.port,
@@ -69,7 +75,7 @@ def config(as_json: bool) -> None:  # noqa: FBT001
     from labkit.scenarios.mutual_tls import configuration
 
     store = _store()
-    found = configuration(store, store.workspace.path("broker"), port=8883)
+    found = configuration(store, store.workspace.path("broker"), port=8883, crlfile=_list(store))
     if as_json:
         emit_json(asdict(found))
     else:
@@ -93,9 +99,36 @@ def status(as_json: bool) -> None:  # noqa: FBT001
 
 @broker.command()
 def reload() -> None:
-    """Have the running broker read its access rules again, after trying them on a second one."""
-    _running().reload()
+    """Have the running broker read its rules, its certificate and its revocation list again.
+
+    They are tried on a second broker first. Rules that can't be read leave the old ones in force.
+    """
+    running, store = _running(), _store()
+    listed = _list(store)
+    running.reload()
     click.echo("It has read its rules again.")
+    if listed and str(listed) not in (running.folder / "mosquitto.conf").read_text(encoding="utf-8"):
+        click.echo(
+            spoken(
+                "It was started before there was a revocation list and does not go by it: labkit broker stop, then run"
+            ),
+            err=True,
+        )
+
+
+@broker.command()
+@click.argument("name")
+@click.option("--undo", is_flag=True, help="Give NAME its rights back.")
+def deny(name: str, undo: bool) -> None:  # noqa: FBT001
+    """Take every right from NAME at once, in a session that is open too; its connection stays.
+
+    Revocation keeps a device from coming back. This is for one that is here.
+    """
+    running = _running()
+    changed = running.allow(name) if undo else running.deny(name)
+    words = {(True, False): "may do nothing any more", (False, False): "could do nothing already",
+             (True, True): "has its rights back", (False, True): "was not denied"}  # fmt: skip
+    click.echo(f"{name} {words[changed, undo]}.")
 
 
 @broker.command()
@@ -103,6 +136,15 @@ def stop() -> None:
     """Stop the broker that runs in this workspace."""
     _running().stop()
     click.echo("Stopped.")
+
+
+def _list(store: Store) -> Path | None:
+    """Return the revocation list, renewed where it is due, or None where none was ever made."""
+    register = store.revocations
+    if not register.path.exists():
+        return None
+    register.ensure()
+    return register.path
 
 
 def _running() -> Any:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from labkit.cli.console import emit_json, emit_table, json_option, spoken
-from labkit.workspace import Workspace
+from labkit.cli import fleet
+from labkit.cli.console import emit_by_hand, emit_json, emit_table, json_option, open_store, spoken
 
 if TYPE_CHECKING:
     from labkit.pki import Store
@@ -18,20 +18,22 @@ VARIABLE = "LABKIT_CA_PASSPHRASE"
 
 @click.group()
 def ca() -> None:
-    r"""Make a certificate authority; issue, show and verify certificates.
+    r"""Make a certificate authority; issue, show, verify, revoke and export certificates.
+
+    Each step says how to do the same with the openssl command.
 
     \b
       labkit ca init                    root, intermediate, and the broker's certificate
       labkit ca issue sensor-001        an identity for a device
       labkit ca show sensor-001         every field that matters
       labkit ca verify sensor-001       does its chain hold? asked of two programs
+      labkit ca batch sensor- --count 1000
+      labkit ca revoke sensor-001       and sign a new revocation list
     """
 
 
-def _store() -> Store:
-    from labkit.pki import Store
-
-    return Store(Workspace.open())
+for _command in (fleet.batch, fleet.revoke, fleet.crl, fleet.export, fleet.by_hand_script):
+    ca.add_command(_command)
 
 
 @ca.command()
@@ -44,9 +46,11 @@ def init(rsa: bool, dns_names: tuple[str, ...], ip_addresses: tuple[str, ...], a
 
     The root's key is encrypted with a passphrase: you are asked for it, or it is taken from LABKIT_CA_PASSPHRASE.
     """
+    from labkit.pki import by_hand
+    from labkit.pki.profiles import INTERMEDIATE, ROOT, SERVER, choose
     from labkit.pki.store import DNS_NAMES, IP_ADDRESSES
 
-    store = _store()
+    store = open_store()
     store.refuse_second_authority()
     passphrase = os.environ.get(VARIABLE) or click.prompt(
         "Passphrase for the root's key", hide_input=True, confirmation_prompt=True, err=True
@@ -61,6 +65,9 @@ def init(rsa: bool, dns_names: tuple[str, ...], ip_addresses: tuple[str, ...], a
         emit_json([entry.to_json() for entry in store.ledger.entries()])
         return
     click.echo(_tree(store))
+    names, kinds = store.names, {p.name: choose(p, rsa=rsa) for p in (ROOT, INTERMEDIATE, SERVER)}
+    middle = by_hand.intermediate(names.intermediate, profile=kinds["intermediate"], above=kinds["root"])
+    emit_by_hand(by_hand.root(names.root, profile=kinds["root"]).then(middle))
     click.echo(spoken(f"In {store.workspace.root}. Next: labkit ca issue sensor-001"))
 
 
@@ -71,9 +78,10 @@ def init(rsa: bool, dns_names: tuple[str, ...], ip_addresses: tuple[str, ...], a
 @json_option
 def issue(names: tuple[str, ...], renew: bool, operator: bool, as_json: bool) -> None:  # noqa: FBT001
     """Issue an identity to each of NAMES: a key and a certificate, in devices/."""
+    from labkit.pki import by_hand
     from labkit.pki.names import device_id, operator_name
 
-    store = _store()
+    store = open_store()
     for name in names:  # all of them first, so that a bad one stops before anything is made
         operator_name(name) if operator else device_id(name)
     made = [
@@ -85,6 +93,7 @@ def issue(names: tuple[str, ...], renew: bool, operator: bool, as_json: bool) ->
         return
     for files in made:
         click.echo(f"{files.name}: {files.certificate} and {files.key.name} (0600)")
+    emit_by_hand(by_hand.device(made[0].name), note="and so on, for each" if len(made) > 1 else "")
 
 
 @ca.command()
@@ -94,9 +103,9 @@ def show(name: str, as_json: bool) -> None:  # noqa: FBT001
     """Show who vouches for whom; or, for NAME (root, intermediate, broker, a device), every field that matters."""
     from dataclasses import asdict
 
-    from labkit.pki import describe
+    from labkit.pki import by_hand, describe
 
-    store = _store()
+    store = open_store()
     if not name:
         if as_json:
             emit_json([asdict(branch) for branch in store.tree()])
@@ -108,6 +117,14 @@ def show(name: str, as_json: bool) -> None:  # noqa: FBT001
         emit_json(asdict(found))
     else:
         emit_table(("field", "value"), found.rows())
+        emit_by_hand(by_hand.show(_PLACES.get(name, f"devices/{name}.crt")))
+
+
+_PLACES = {
+    "root": "root/ca.crt",
+    "intermediate": "intermediate/intermediate.crt",
+    "broker": "server/broker.crt",
+}
 
 
 def _tree(store: Store) -> str:
@@ -128,7 +145,7 @@ def verify(name: str, as_json: bool) -> int:  # noqa: FBT001
     from labkit.errors import ChainInvalidError
     from labkit.pki import openssl, verify_chain
 
-    store = _store()
+    store = open_store()
     purpose = "server" if name == "broker" else "client"
     files = store.server() if name == "broker" else store.device(name)
     verdict = openssl.verify(
@@ -170,18 +187,18 @@ def list_issued(as_json: bool) -> None:  # noqa: FBT001
     """List everything that was issued, from the ledger."""
     from labkit.clock import SYSTEM_CLOCK
 
-    entries = _store().ledger.entries()
+    entries = open_store().ledger.entries()
     if as_json:
         emit_json([entry.to_json() for entry in entries])
         return
-    now = SYSTEM_CLOCK.now()
+    now, revoked = SYSTEM_CLOCK.now(), open_store().revocations.revoked()
     rows = [
         (
             e.name,
             e.profile,
             e.issuer,
             f"{e.not_after:%Y-%m-%d}",
-            "valid" if e.not_after > now else "expired",
+            "revoked" if e.serial in revoked else "valid" if e.not_after > now else "expired",
             e.serial,
         )
         for e in entries

@@ -6,17 +6,22 @@ import datetime as dt
 import json
 import os
 import re
+import shlex
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from labkit.workspace import Workspace
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from labkit.errors import LabError
     from labkit.outcome import Outcome
+    from labkit.pki import Store
+    from labkit.pki.by_hand import Recipe
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 
@@ -44,6 +49,20 @@ def emit_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None
     widths = [max(len(line[n]) for line in [list(columns), *texts]) for n in range(len(columns))]
     for line in [list(columns), ["-" * width for width in widths], *texts]:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def emit_by_hand(recipe: Recipe, *, note: str = "") -> None:
+    """Print the openssl commands that do the same; `labkit ca by-hand` prints their configuration files too."""
+    click.secho("By hand" + (f" ({note})" if note else "") + ":", dim=True)
+    for command in recipe.commands:
+        click.secho(f"  {shlex.join(command)}", dim=True)
+
+
+def open_store() -> Store:
+    """Return the authority of the workspace that we work in."""
+    from labkit.pki import Store
+
+    return Store(Workspace.open())
 
 
 def emit_outcome(outcome: Outcome) -> None:

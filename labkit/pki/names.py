@@ -96,6 +96,21 @@ def _first_broken_rule(text: str) -> tuple[str, str]:
     return next(((rule, why) for broken, rule, why in rules if broken), ("", ""))
 
 
+def numbered(prefix: str, count: int, *, start: int = 1) -> list[str]:
+    """Return ids for a fleet, `prefix001`, `prefix002`, …, all of one width.
+
+    The width is that of the last number, at least three digits, so that a thousandth device does not give the first one
+    another name.
+
+    Raises:
+        NameRefusedError: They would not be device ids.
+    """
+    last = start + count - 1
+    width = max(3, len(str(last)))
+    device_id(f"{prefix}{last:0{width}d}")
+    return [f"{prefix}{number:0{width}d}" for number in range(start, last + 1)]
+
+
 def operator_name(text: str) -> str:
     """Return the name of an operator, or refuse it.
 

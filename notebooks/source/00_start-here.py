@@ -49,7 +49,6 @@
 
 # %%
 from labkit.course import open_lab
-
 lab = open_lab("start-here")
 
 # %% [markdown]
@@ -179,7 +178,8 @@ heard
 # Write down what you heard. The check reads this file and knocks for itself, so it is your **knock** that is judged, not a name in this notebook.
 
 # %%
-lab.workspace.write_json("answers/start-here/knock.json", heard)
+lab.workspace.write_json("answers/start-here/knock.json", heard);
+
 # %%
 lab.check("start-here.1")
 
@@ -304,20 +304,9 @@ from labkit.processes import run
 
 for name in ("impostor", "expired", "self-signed"):
     ended = run(
-        [
-            "openssl",
-            "verify",
-            "-x509_strict",
-            "-purpose",
-            "sslclient",
-            "-CAfile",
-            "root/ca.crt",
-            "-untrusted",
-            "intermediate/intermediate.crt",
-            f"intruders/{name}.crt",
-        ],
-        cwd=lab.workspace.root,
-        check=False,
+        ["openssl", "verify", "-x509_strict", "-purpose", "sslclient", "-CAfile", "root/ca.crt",
+         "-untrusted", "intermediate/intermediate.crt", f"intruders/{name}.crt"],
+        cwd=lab.workspace.root, check=False,
     )
     print(" ".join(ended.argv), ended.output, sep="\n", end="\n\n")
 

@@ -41,6 +41,7 @@ CONTENT = (
     "intruders",
     "answers",
     "broker",
+    "scratch",
     "course",
     "ledger.jsonl",
 )

@@ -1,8 +1,9 @@
 """What notebooks show: tables, trees and outcomes, each as a figure and as text. Imported by the course alone."""
 
+from labkit.display.bars import Bar, Bars, bars
 from labkit.display.chain_tree import ChainTree, chain_tree
 from labkit.display.outcomes import outcome_table
 from labkit.display.tables import Table
 from labkit.display.theme import COLOURS
 
-__all__ = ["COLOURS", "ChainTree", "Table", "chain_tree", "outcome_table"]
+__all__ = ["COLOURS", "Bar", "Bars", "ChainTree", "Table", "bars", "chain_tree", "outcome_table"]

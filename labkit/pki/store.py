@@ -259,6 +259,21 @@ class Store:
             self.workspace, "root", lambda: self.root(passphrase), ledger=self.ledger, clock=self._clock
         )
 
+    def kept_passphrase(self) -> bytes:
+        """Return the passphrase of the root's key where it was kept beside it, as lessons do.
+
+        Raises:
+            PassphraseError: It was not: somebody knows it by heart.
+        """
+        try:
+            return self._read(self.workspace.path(PASSPHRASE))
+        except AuthorityMissingError as error:
+            raise PassphraseError(
+                "The passphrase of this root's key was not kept on disk, and that is right.",
+                advice="Give it yourself: store.root(b'…'), or LABKIT_CA_PASSPHRASE for a command.",
+                path=self.workspace.path("root/ca.key"),
+            ) from error
+
     def _load(self, stem: str, *, passphrase: bytes | None) -> Authority:
         certificate = self._certificate(f"{stem}.crt")
         path = self.workspace.path(f"{stem}.key")

@@ -35,7 +35,7 @@ class Bar:
     @property
     def written(self) -> str:
         """The number in words."""
-        return self.text or f"{self.value:.3g}"
+        return self.text or (f"{self.value:,.0f}" if self.value >= 1000 else f"{self.value:.3g}")
 
 
 @dataclass(frozen=True)

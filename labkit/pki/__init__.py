@@ -21,6 +21,7 @@ from labkit.pki.revocation import (
     State,
     changes,
     issue_list,
+    look_up,
     read_list,
     verify_list,
 )
@@ -59,6 +60,7 @@ __all__ = [
     "describe",
     "describe_tree",
     "issue_list",
+    "look_up",
     "make_request",
     "new_passphrase",
     "read_list",

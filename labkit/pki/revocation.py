@@ -321,6 +321,30 @@ def verify_list(listed: RevocationList, issuer: x509.Certificate, *, now: dt.dat
         raise _refused("stale", f"the next one was promised for {listed.next_update:%Y-%m-%d %H:%M:%S} UTC")
 
 
+def look_up(data: bytes, *, issuer: x509.Certificate, serial: int, now: dt.datetime) -> str:
+    """Return what a list says of a serial number, once it has shown that it may be believed.
+
+    Args:
+        data: The list, in PEM or DER.
+        issuer: Whose certificate is in question.
+        serial: Its serial number.
+        now: The time.
+
+    Returns:
+        `revoked` or `good`; or why the list says nothing: `unreadable`, or a rule of `verify_list`.
+
+    Does not check: that it is the newest list.
+    """
+    try:
+        listed = read_list(data)
+        verify_list(listed, issuer, now=now)
+    except FormatError:
+        return "unreadable"
+    except RevocationListError as error:
+        return error.rule
+    return "revoked" if serial in listed else "good"
+
+
 def _signed_by(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
     try:
         return crl.is_signature_valid(issuer.public_key())  # type: ignore[arg-type] # any other kind is a TypeError

@@ -22,6 +22,7 @@ from labkit.pki import (
     State,
     changes,
     issue_list,
+    look_up,
     read_list,
     verify_list,
 )
@@ -165,6 +166,21 @@ class TestVerify:
                 verify_list(listed(stranger), authority.certificate, now=NOW)
             rules.append(caught.value.rule)
         assert rules == ["issuer", "signature"]
+
+
+def test_looking_up_believes_nothing_unchecked(authority: Authority) -> None:
+    """Good and revoked are said of a list that holds; of any other list, why it says nothing."""
+    good, ca = listed(authority, revocation("a1")), authority.certificate
+    twin = listed(Authority.new_root("Root").new_intermediate("Intermediate"), revocation("a1"))
+    later = NOW + 8 * DAY
+    found = [
+        look_up(good.pem, issuer=ca, serial=0xA1, now=NOW),
+        look_up(good.der, issuer=ca, serial=0xA2, now=NOW),
+        look_up(good.pem, issuer=ca, serial=0xA1, now=later),
+        look_up(twin.pem, issuer=ca, serial=0xA1, now=NOW),
+        look_up(b"junk", issuer=ca, serial=0xA1, now=NOW),
+    ]
+    assert found == ["revoked", "good", "stale", "signature", "unreadable"]
 
 
 def test_schedule_knows_the_life_of_a_list(authority: Authority) -> None:

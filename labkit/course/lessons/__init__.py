@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["find", "slugs"]
 
-_ORDER = ("start-here",)
+_ORDER = ("start-here", "revocation")
 
 
 def slugs() -> tuple[str, ...]:

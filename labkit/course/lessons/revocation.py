@@ -1,0 +1,315 @@
+"""Lesson revocation: a stolen device is turned away, the session that it has is silenced, and lists that run out."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, Any
+
+from labkit.broker import acl as rules
+from labkit.clock import SYSTEM_CLOCK
+from labkit.course.lab import running_broker
+from labkit.course.lesson import Check, CheckResult, Claim, Lesson, Prediction
+from labkit.course.lessons.revocation_questions import QUESTIONS
+from labkit.mqtt import Endpoint, Identity, probe
+from labkit.pki import Authority, Reason, Revocation, Store, issue_list, look_up
+
+if TYPE_CHECKING:
+    from labkit.course.lab import Lab
+    from labkit.outcome import Outcome
+    from labkit.pki import IdentityFiles
+
+SHELF = "answers/revocation"
+"""Where the reader's answers and the lists of the first exercise lie."""
+
+RETIRED = "sensor-010"
+"""The device of the second exercise."""
+
+CLAIMS = (
+    Claim("thief-in", "A stolen identity is as good as the real one.", "authorised"),
+    Claim("not-told", "A list that the broker was not told of changes nothing.", "mqtt"),
+    Claim(
+        "revoked-refused",
+        "A broker that goes by the list refuses the thief.",
+        "tls",
+        "certificate-revoked",
+    ),
+    Claim("honest-in", "The list takes one device and spares the others.", "authorised"),
+    Claim(
+        "unread-list",
+        "A new list counts for nothing until the broker reads it.",
+        "mqtt",
+        "accepted",
+        "reload",
+    ),
+    Claim("read-list", "From the reload on it counts.", "tls", "certificate-revoked"),
+    Claim(
+        "lives-on",
+        "A session that is open outlives the revocation of its certificate.",
+        "authorised",
+        "accepted",
+        "session",
+    ),
+    Claim(
+        "silenced", "A rule silences the open session at its next message.", "authorised", "not-authorised"
+    ),
+    Claim("silenced-control", "The rule silences nobody else.", "authorised"),
+    Claim(
+        "stale-locks-out",
+        "A list that has run out locks out devices that nobody revoked.",
+        "tls",
+        "revocation-list-stale",
+        "stale",
+    ),
+    Claim("stale-control", "The same device is let in by the broker with a fresh list.", "mqtt"),
+    Claim(
+        "wrong-issuer",
+        "With the list of another issuer alone the broker knows nobody.",
+        "tls",
+        "revocation-list-missing",
+    ),
+    Claim(
+        "ticket-full", "An expired certificate is refused at a full handshake.", "tls", "certificate-expired"
+    ),
+    Claim(
+        "ticket-resumed",
+        "The same certificate comes back in on a ticket.",
+        "authorised",
+        "accepted",
+        "ticket",
+    ),
+    Claim(
+        "ticket-worthless",
+        "Where the broker goes by a list, a reload makes tickets worthless.",
+        "tls",
+        "certificate-expired",
+    ),
+    Claim(
+        "no-ticket",
+        "A broker that hands out no tickets looks at the certificate each time.",
+        "tls",
+        "certificate-expired",
+    ),
+    Claim(
+        "intermediate-unseen",
+        "Mosquitto does not look up whether the intermediate was revoked.",
+        "mqtt",
+        "accepted",
+        "intermediate",
+    ),
+    Claim(
+        "intermediate-closed",
+        "Without the old intermediate's list, all that it signed is refused.",
+        "tls",
+        "unknown-ca",
+    ),
+)
+
+_IN_OR_NOT = {
+    "in": "it gets in",
+    "tls": "refused during TLS",
+    "mqtt": "refused by MQTT",
+}
+
+PREDICTIONS = (
+    Prediction(
+        "reload",
+        "The list on disk has the thief on it. The broker runs. When does the thief notice?",
+        {
+            "now": "at the next connection",
+            "reload": "at the first connection after a reload",
+            "restart": "after a restart only",
+        },
+        "reload",
+        {
+            "now": "Mosquitto read the file when it started, and reads it again only when it is told to.",
+            "restart": "A reload (SIGHUP) is enough: it reads the list, the certificate and the rules again.",
+        },
+    ),
+    Prediction(
+        "session",
+        "The thief is connected while we revoke and reload. What happens to the open session?",
+        {
+            "cut": "the broker hangs up",
+            "on": "it goes on as if nothing had happened",
+            "quiet": "it stays open and is heard no more",
+        },
+        "on",
+        {
+            "cut": "A certificate is looked at during the handshake, and that is over.",
+            "quiet": "Nothing in TLS or MQTT makes it quiet. You will have to.",
+        },
+    ),
+    Prediction(
+        "stale",
+        "Nobody renewed the list for eight days; it was good for seven. A healthy device connects. What happens?",
+        _IN_OR_NOT,
+        "tls",
+        {
+            "in": "That would be the comfortable answer: OpenSSL would rather lock everybody out than miss a revocation.",
+            "mqtt": "MQTT knows nothing of lists. The verdict falls in the handshake.",
+        },
+    ),
+    Prediction(
+        "ticket",
+        "A device's certificate has run out. It has a TLS ticket from yesterday. What happens?",
+        _IN_OR_NOT,
+        "in",
+        {
+            "tls": "A resumed session shows no certificate, so there is none to be looked at.",
+            "mqtt": "MQTT asks for a user name, and the ticket brings the one from yesterday.",
+        },
+    ),
+    Prediction(
+        "intermediate",
+        "The root has revoked the intermediate, and the broker has both lists. A device below it connects.",
+        _IN_OR_NOT,
+        "in",
+        {
+            "tls": "So it should be. Mosquitto asks OpenSSL to look up the leaf, and nothing above it.",
+            "mqtt": "MQTT knows nothing of intermediates.",
+        },
+    ),
+)
+
+
+def make_lists(lab: Lab) -> tuple[IdentityFiles, dict[str, bytes]]:
+    """Make the lists of the first exercise, one of them hostile, and put them on the shelf.
+
+    Returns:
+        A device that is on each of them, and the lists by name: `ours`, `stale`, `forged`.
+    """
+    store = Store(lab.workspace)
+    device = store.issue_device("sensor-008", renew=True)
+    now, serial = SYSTEM_CLOCK.now(), store.certificate("sensor-008").serial_number
+    entry = Revocation(f"{serial:x}", "sensor-008", now, Reason.SUPERSEDED, now + dt.timedelta(days=300))
+    twin = Authority.new_root(store.names.root).new_intermediate(store.names.intermediate)
+    lists = {
+        "ours": issue_list(store.authority(), [entry], number=1, now=now),
+        "stale": issue_list(store.authority(), [entry], number=1, now=now - dt.timedelta(days=8)),
+        "forged": issue_list(twin, [entry], number=1, now=now),
+    }
+    for name, listed in lists.items():
+        lab.workspace.write(f"{SHELF}/{name}.pem", listed.pem)
+    return device, {name: listed.pem for name, listed in lists.items()}
+
+
+def _check_judge(lab: Lab) -> CheckResult:
+    """Compare the reader's verdicts on three lists with labkit's, list by list, as they lie on the shelf."""
+    try:
+        heard: Any = lab.workspace.read_json(f"{SHELF}/verdicts.json")
+    except FileNotFoundError:
+        return CheckResult("not-attempted", asked="complete judge(), then run the cells below it")
+    store, now = Store(lab.workspace), SYSTEM_CLOCK.now()
+    issuer, serial = store.certificate("intermediate"), store.certificate("sensor-008").serial_number
+    other = store.certificate("broker").serial_number
+    cases = {
+        "ours": ("ours", serial),
+        "stale": ("stale", serial),
+        "forged": ("forged", serial),
+        "not on it": ("ours", other),
+    }
+    heard = heard if isinstance(heard, dict) else {}
+    for case, (name, number) in cases.items():
+        wanted = look_up(
+            lab.workspace.path(f"{SHELF}/{name}.pem").read_bytes(), issuer=issuer, serial=number, now=now
+        )
+        if heard.get(case) != wanted:
+            return CheckResult(
+                "failed",
+                have=f"for {case!r} your judge says {heard.get(case)!r}, and labkit says something else",
+                asked="the signature first, then the time, and only then the serial number",
+                look="issuer.public_key() made the signature, or it did not; next_update_utc has an end",
+            )
+    return CheckResult("passed", have="four verdicts, and labkit's are the same")
+
+
+def _check_retire(lab: Lab) -> CheckResult:
+    """Look at the register, at the broker's rules, and at what the broker does."""
+    store = Store(lab.workspace)
+    serial = f"{store.certificate(RETIRED).serial_number:x}" if RETIRED in store.devices() else ""
+    running = running_broker(lab)
+    if not serial or serial not in store.revocations.revoked():
+        return CheckResult(
+            "not-attempted", asked=f"complete retire(), then run the cell below it: {RETIRED} is not revoked"
+        )
+    if running is None:
+        return CheckResult(
+            "failed",
+            have="no broker is running in this lab",
+            asked="the broker of *Tell the broker*",
+            look="run its cell again",
+        )
+    if (
+        rules.Rule("deny", "#", user=RETIRED)
+        not in rules.parse((running.folder / "acl.conf").read_text()).rules
+    ):
+        return CheckResult(
+            "failed",
+            have=f"{RETIRED} is on the list, and a session that it has open may still speak",
+            asked="the rules to take everything from it",
+            look="which function silenced sensor-009?",
+        )
+    control, retired = _attempt(lab, running, "sensor-001"), _attempt(lab, running, RETIRED)
+    if not control.accepted:
+        return CheckResult(
+            "failed",
+            have=f"the broker says to sensor-001: {control}",
+            asked="a broker that lets healthy devices in",
+            look="lab.reset(), then run the cells from the top",
+        )
+    if retired.detail.get("alert") != "certificate_revoked":
+        return CheckResult(
+            "failed",
+            have=f"{RETIRED} is on the list, and the broker says to it: {retired}",
+            asked="a broker that goes by the list that you made",
+            look="the list on disk is new; who has told the broker?",
+        )
+    return CheckResult("passed", have="on the list, refused for that, silenced, and sensor-001 is in")
+
+
+def _attempt(lab: Lab, running: Any, name: str) -> Outcome:
+    files = Store(lab.workspace).device(name)
+    return probe(
+        Endpoint(running.host, running.port),
+        trust=Store(lab.workspace).trust_anchor,
+        identity=Identity(files.certificate, files.key),
+    )
+
+
+def _prepare(lab: Lab) -> None:
+    Store(lab.workspace).ensure_authority()
+
+
+CHECKS = (
+    Check(
+        "revocation.1",
+        "your judge says of each list what labkit says, the forged one and the stale one included",
+        (
+            "Three questions, in this order: is it our authority's? does it still count? is the number on it?",
+            "crl.is_signature_valid(issuer.public_key()) answers the first. Two dates of the list answer the second.",
+            "crl.get_revoked_certificate_by_serial_number(serial) returns None for a number that is not on it.",
+        ),
+        _check_judge,
+    ),
+    Check(
+        "revocation.2",
+        f"{RETIRED} is on the list, the broker refuses it for that, its rights are gone, and sensor-001 is in",
+        (
+            "Three things must happen: on record, in force, silenced.",
+            "store.revocations.revoke(…) puts it on record. Two functions that you have used do the rest.",
+            "enforce(site) has the broker read the list and proves it; silence(site, name) is for the open session.",
+        ),
+        _check_retire,
+    ),
+)
+
+LESSON = Lesson(
+    slug="revocation",
+    title="Revoke: take a stolen device out of service",
+    minutes=60,
+    claims=CLAIMS,
+    predictions=PREDICTIONS,
+    checks=CHECKS,
+    quizzes={"questions": QUESTIONS},
+    prepare=_prepare,
+)

@@ -41,6 +41,7 @@ PURE = (
     "pki/csr.py",
     "pki/authority.py",
     "pki/by_hand.py",
+    "pki/ceremony.py",
     "pki/template.py",
     "pki/ledger.py",
     "pki/describe.py",

@@ -75,11 +75,12 @@ def printed_authority(folder: Path) -> PrintedAuthority:
     _openssl(folder, "genpkey", *_EC, "-out", "ca.key", bare=True)
     _openssl(folder, "req", "-new", "-x509", "-key", "ca.key", "-sha256", "-days", "3650",
              "-subj", f"{_ORG}/CN=Tutorial Root CA", "-out", "ca.crt", bare=True)  # fmt: skip
-    _sign(folder, "intermediate", "Tutorial Intermediate CA", "ca", "1825",
-          "basicConstraints=CA:TRUE,pathlen:0\nkeyUsage=keyCertSign,cRLSign\n")  # fmt: skip
-    _sign(folder, "broker", "broker.local", "intermediate", "365",
-          "subjectAltName=DNS:broker.local,DNS:localhost\nextendedKeyUsage=serverAuth\n")  # fmt: skip
-    _sign(folder, "device", "sensor-001", "intermediate", "365", "extendedKeyUsage=clientAuth\n")
+    _sign(folder, "intermediate", name="Tutorial Intermediate CA", issuer="ca", days="1825",
+          extensions="basicConstraints=CA:TRUE,pathlen:0\nkeyUsage=keyCertSign,cRLSign\n")  # fmt: skip
+    _sign(folder, "broker", name="broker.local", issuer="intermediate", days="365",
+          extensions="subjectAltName=DNS:broker.local,DNS:localhost\nextendedKeyUsage=serverAuth\n")  # fmt: skip
+    _sign(folder, "device", name="sensor-001", issuer="intermediate", days="365",
+          extensions="extendedKeyUsage=clientAuth\n")  # fmt: skip
     chain = (folder / "broker.crt").read_bytes() + (folder / "intermediate.crt").read_bytes()
     write_atomic(folder / "fullchain.crt", chain)
     return PrintedAuthority(
@@ -130,7 +131,7 @@ def _sign_once(folder: Path, number: int) -> str:
     return said.strip().removeprefix("serial=") or "an empty file"
 
 
-def _sign(folder: Path, stem: str, name: str, issuer: str, days: str, extensions: str) -> None:
+def _sign(folder: Path, stem: str, *, name: str, issuer: str, days: str, extensions: str) -> None:
     write_atomic(folder / f"{stem}.ext", extensions)
     _openssl(folder, "genpkey", *_EC, "-out", f"{stem}.key")
     _openssl(

@@ -170,6 +170,7 @@ def test_no_lesson_is_named_outside_the_course() -> None:
         for path in FILES
         if path.relative_to(PACKAGE).parts[0] not in {"course", "cli"}
         for slug in slugs()
+        if "-" in slug  # the others are words of the field
         if f'"{slug}"' in path.read_text(encoding="utf-8")
     }
     assert set() == named

@@ -80,8 +80,8 @@ def root(name: str, *, profile: Profile = ROOT) -> Recipe:
 
 
 def intermediate(name: str, *, profile: Profile = INTERMEDIATE, above: Profile = ROOT) -> Recipe:
-    """Return how to make an intermediate that the root signs."""
-    return _below(
+    """Return how to make an intermediate that the root signs, and the bundle that the broker trusts."""
+    made = _below(
         profile,
         name,
         "intermediate/intermediate",
@@ -89,6 +89,8 @@ def intermediate(name: str, *, profile: Profile = INTERMEDIATE, above: Profile =
         digest=_digest(above),
         passphrase=PASSPHRASE,
     )
+    bundle = "cat intermediate/intermediate.crt root/ca.crt > intermediate/trust-bundle.crt"
+    return made.then(Recipe((("sh", "-c", bundle),)))
 
 
 def server(

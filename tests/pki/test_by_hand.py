@@ -84,6 +84,24 @@ def test_every_level_is_the_twin_of_ours(folder: Path, rsa: bool) -> None:  # no
     )
 
 
+@pytest.mark.broker
+def test_labkit_takes_over_what_was_made_by_hand(folder: Path, mosquitto: object) -> None:
+    """An authority that openssl made is a store to us, and a broker lets its devices in."""
+    from labkit.scenarios import mutual_tls
+    from labkit.workspace import Workspace
+
+    workspace = Workspace.open(folder.with_name("own"))
+    for name in ("root", "intermediate", "server", "devices"):
+        make_folder(workspace.path(name))
+    for recipe in (
+        by_hand.root("Root").then(by_hand.intermediate("Device CA")),
+        by_hand.server(("localhost",), ("127.0.0.1",)).then(by_hand.device("sensor-001")),
+    ):
+        openssl.follow(recipe, workspace.root, env=PASS)
+    with mutual_tls(Store(workspace)) as site:
+        assert site.publish("sensor-001", "devices/sensor-001/status", "ok").accepted
+
+
 def without_aki_of_root(found: dict[str, Any]) -> dict[str, Any]:
     """Drop the one difference: some versions of openssl leave the authority key identifier out of a root."""
     if found["role"] == "root":

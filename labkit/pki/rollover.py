@@ -11,8 +11,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from labkit.pki.csr import Request
 from labkit.pki.identities import verify_pair
 from labkit.pki.keys import check_policy
-from labkit.pki.ledger import MemoryLedger
+from labkit.pki.ledger import Entry, MemoryLedger
 from labkit.pki.names import OPERATORS
+from labkit.pki.profiles import INTERMEDIATE
 from labkit.pki.register import LIST, REGISTER
 from labkit.pki.revocation import Reason
 from labkit.workspace import write_together
@@ -83,9 +84,11 @@ def replace_intermediate(
         successor = root.new_intermediate(name or _next_name(old.name))
         server = successor.issue_server(*_server_names(store.certificate("broker")))
         reissued, skipped = _reissue(store, successor, now)
+        public = check_policy(old.certificate.public_key())
+        entry = Entry.of(old.certificate, public, name=old.name, profile=INTERMEDIATE.name, issuer=root.name)
         above, serial = store.root_revocations(passphrase), f"{old.certificate.serial_number:x}"
         if serial not in above.revoked():
-            above.revoke(old.name, reason, serial=serial)
+            above.revoke_entries([entry], reason)
         store.ledger.record(draft.entries(), now=now, renew=True)
         archive = _archive(store, old)
         write_together(_files(store, root, successor, server, reissued))

@@ -355,17 +355,21 @@ class Store:
             raise DiskFullError(error.message, advice=advice, path=error.path) from error
         return files
 
-    def save_intruder(self, label: str, issued: Issued) -> IdentityFiles:
+    def save_intruder(self, label: str, issued: Issued, *, with_chain: bool = False) -> IdentityFiles:
         """Store what an intruder made, under `intruders/`.
 
         Args:
             label: What to call it; plain letters, digits and `-`.
             issued: The identity.
+            with_chain: Present the authorities above it too, which the broker may not know.
         """
         if not label.replace("-", "").isalnum():
             text = f"a label is letters, digits and '-': {label!r}"
             raise ValueError(text)
-        return self._save(issued, folder="intruders", name=label)
+        files = self._save(issued, folder="intruders", name=label)
+        if with_chain:
+            self.workspace.write(f"intruders/{label}.crt", issued.chain_pem)
+        return files
 
     def server(self) -> IdentityFiles:
         """Return the broker's identity."""

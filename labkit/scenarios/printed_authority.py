@@ -10,10 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from labkit import processes
+from labkit.pki import IdentityFiles
+from labkit.pki.template import random_serial
 from labkit.workspace import make_folder, write_atomic
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from labkit.pki import Key, Store
 
 _ORG = "/O=A Tutorial"
 _EC = ("-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256")
@@ -111,6 +115,29 @@ def race(printed: PrintedAuthority, *, asked: int = 80, workers: int = 8) -> Rac
         sum(serial - 1 in known for serial in known),
         tuple(said.most_common(3)),
     )
+
+
+def sign_as_asked(store: Store, request: bytes, key: Key, *, label: str = "as-asked") -> IdentityFiles:
+    """Sign a request as `openssl x509 -req` does: under the name that stands in it.
+
+    Args:
+        store: The lab's authority, whose key signs; its ledger learns nothing of it.
+        request: The request, in PEM.
+        key: The key of whoever asked.
+        label: What to call the identity.
+
+    Raises:
+        ToolMissingError, ToolFailedError: There is no openssl, or it refused.
+    """
+    folder = store.workspace.root
+    store.workspace.write(f"intruders/{label}.csr", request)
+    store.workspace.write(f"intruders/{label}.ext", "extendedKeyUsage=clientAuth\n")
+    store.workspace.write(f"intruders/{label}.key", key.pem(), secret=True)
+    _openssl(folder, "x509", "-req", "-in", f"intruders/{label}.csr", "-CA", "intermediate/intermediate.crt",
+             "-CAkey", "intermediate/intermediate.key", "-set_serial", str(random_serial()), "-sha256", "-days", "1",
+             "-extfile", f"intruders/{label}.ext", "-out", f"intruders/{label}.crt")  # fmt: skip
+    files = (store.workspace.path("intruders", f"{label}.{suffix}") for suffix in ("crt", "key"))
+    return IdentityFiles(label, *files)
 
 
 def _sign_once(folder: Path, number: int) -> str:

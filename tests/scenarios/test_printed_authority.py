@@ -7,12 +7,20 @@ from typing import TYPE_CHECKING
 import pytest
 from cryptography import x509
 
-from labkit.pki import openssl
+from labkit.pki import Key, make_request, openssl
 from labkit.pki.identities import read_certificate
-from labkit.scenarios.printed_authority import PrintedAuthority, printed_authority, race
+from labkit.scenarios import mutual_tls
+from labkit.scenarios.printed_authority import (
+    PrintedAuthority,
+    printed_authority,
+    race,
+    sign_as_asked,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from labkit.pki import Store
 
 pytestmark = pytest.mark.tool
 
@@ -58,3 +66,15 @@ def test_it_can_be_made_again(openssl: object, tmp_path: Path) -> None:
     """A second time over the same folder works too: that is one of its faults."""
     first = printed_authority(tmp_path / "x").device.read_bytes()
     assert first != printed_authority(tmp_path / "x").device.read_bytes()
+
+
+@pytest.mark.broker
+def test_whoever_asks_is_admin(store: Store, mosquitto: object) -> None:
+    """A request that wishes to be admin is signed as it stands, and the broker obeys; the ledger knows nothing."""
+    key, before = Key.generate("p256"), store.ledger.entries()
+    usurper = sign_as_asked(store, make_request(key, "admin"), key)
+    with mutual_tls(store) as site:
+        topic = "devices/sensor-001/commands/open-valve"
+        assert site.attempt(usurper, publish=topic).accepted
+        assert site.attempt(store.issue_device("sensor-009"), publish=topic).reason == "not-authorised"
+    assert len(before) + 1 == len(store.ledger.entries())

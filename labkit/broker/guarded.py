@@ -24,7 +24,8 @@ OPENSSL_CONF = """\
 # Mosquitto has no option for these. A resumed session skips the check of the certificate, so that one that expired
 # today would be let back in for two hours; and tickets cost a third of the processor time of a mutual handshake.
 # -SessionTicket ends the tickets of TLS 1.2 and only makes those of 1.3 stateful; NumTickets ends those too. What is
-# left is the session cache of TLS 1.2, for which OpenSSL has no setting, and which only a restart empties.
+# left is the session cache of TLS 1.2, for which OpenSSL has no setting. A restart empties it; so does a reload, but only
+# of a listener that goes by a revocation list.
 openssl_conf = lab
 [lab]
 ssl_conf = modules

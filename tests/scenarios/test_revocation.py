@@ -200,6 +200,22 @@ def test_without_a_list_a_reload_spares_the_tickets(store: Store, mosquitto: Mos
         assert client.visit().detail["resumed"]
 
 
+@pytest.mark.parametrize("listed", [True, False])
+def test_the_cache_of_tls_12_ends_with_the_list(
+    store: Store,
+    mosquitto: Mosquitto,
+    listed: bool,  # noqa: FBT001
+) -> None:
+    """Our broker still resumes TLS 1.2 from its cache; a reload empties it where there is a list, and only there."""
+    store.revocations.ensure()
+    with mutual_tls(store, crlfile=store.revocations.path if listed else None) as staged:
+        client = returner(staged, store.identity("sensor-001"), tls="1.2")
+        client.visit()
+        before = client.visit().detail["resumed"]
+        staged.broker.reload()
+        assert (True, not listed) == (before, client.visit().detail["resumed"])
+
+
 def test_our_broker_hands_out_no_ticket(store: Store, mosquitto: Mosquitto) -> None:
     """With the course's settings TLS 1.3 does not resume, so the expired certificate stays out."""
     with mutual_tls(store) as staged:

@@ -41,6 +41,7 @@ attributes, so that callers and tests compare values and never text. Misuse by t
     ├── MqttError
     │   ├── TopicRefusedError                                              (topic, rule)
     │   ├── IdentityRefusedError                                           (path, rule)
+    │   ├── ForwardSecrecyError                                            (version, suite, group)
     │   └── NotConnectedError                                              (outcome)
     └── CourseError
         ├── LessonUnknownError                                             (slug, known)
@@ -308,6 +309,14 @@ class IdentityRefusedError(MqttError):
 
     path: Path
     rule: str
+
+
+class ForwardSecrecyError(MqttError):
+    """A recording that the server's key does not open."""
+
+    version: str
+    suite: str
+    group: str
 
 
 class NotConnectedError(MqttError):

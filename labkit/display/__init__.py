@@ -2,8 +2,20 @@
 
 from labkit.display.bars import Bar, Bars, bars
 from labkit.display.chain_tree import ChainTree, chain_tree
+from labkit.display.handshakes import Timeline, timeline
 from labkit.display.outcomes import outcome_table
 from labkit.display.tables import Table
 from labkit.display.theme import COLOURS
 
-__all__ = ["COLOURS", "Bar", "Bars", "ChainTree", "Table", "bars", "chain_tree", "outcome_table"]
+__all__ = [
+    "COLOURS",
+    "Bar",
+    "Bars",
+    "ChainTree",
+    "Table",
+    "Timeline",
+    "bars",
+    "chain_tree",
+    "outcome_table",
+    "timeline",
+]

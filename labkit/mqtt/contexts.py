@@ -79,7 +79,13 @@ class ClientContext(ssl.SSLContext):
 
 
 def client_context(
-    trust: Path, identity: Identity | None = None, *, tls: str | None = None, name: str = ""
+    trust: Path,
+    identity: Identity | None = None,
+    *,
+    tls: str | None = None,
+    name: str = "",
+    keylog: Path | None = None,
+    ciphers: str = "",
 ) -> ClientContext:
     """Return a context that verifies the server's chain, dates, purpose and name, always.
 
@@ -88,6 +94,8 @@ def client_context(
         identity: Who we are; None shows no certificate.
         tls: `1.2` or `1.3` for exactly that version; otherwise 1.2 or newer.
         name: The name that the certificate must carry, where the caller of the context would give another.
+        keylog: A file that the secrets of each session are added to, for reading our own recordings; see `key_log`.
+        ciphers: TLS 1.2 suites in OpenSSL's words, for lessons about weak ones. Anything but a lesson leaves it empty.
 
     Raises:
         IdentityRefusedError: A file is missing or unreadable (`rule` is `unreadable`), certificate and key don't
@@ -106,6 +114,10 @@ def client_context(
     # A device's common name is no host name (RFC 9525 §6.3): a device called localhost must not pass for the broker.
     context.hostname_checks_common_name = False
     context.certified_name = name
+    if keylog:
+        context.keylog_filename = str(keylog)
+    if ciphers:
+        context.set_ciphers(ciphers)
     _load_trust(context, trust)
     if identity:
         _load(context, identity)

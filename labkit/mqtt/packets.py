@@ -111,13 +111,18 @@ def reason_of(code: int, protocol: int) -> str:
 
 
 def connect(
-    *, protocol: int, client_id: str = "", username: str | None = None, keep_alive: int = 30
+    *,
+    protocol: int,
+    client_id: str = "",
+    username: str | None = None,
+    password: str | None = None,
+    keep_alive: int = 30,
 ) -> bytes:
     """Return a CONNECT that begins a clean session (MQTT 5 §3.1)."""
-    flags = 0x02 | (0x80 if username is not None else 0)
+    flags = 0x02 | (0x80 if username is not None else 0) | (0x40 if password is not None else 0)
     header = _text("MQTT") + bytes([protocol, flags]) + keep_alive.to_bytes(2, "big")
     properties = b"\0" if protocol == V5 else b""
-    payload = _text(client_id) + (_text(username) if username is not None else b"")
+    payload = _text(client_id) + b"".join(_text(text) for text in (username, password) if text is not None)
     return _packet(Kind.CONNECT, 0, header + properties + payload)
 
 

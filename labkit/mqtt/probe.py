@@ -7,7 +7,7 @@ it speaks before it has listened only where the refusal can't get lost by that (
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from labkit.clock import Deadline
@@ -33,11 +33,14 @@ def probe(
     trust: Path,
     identity: Identity | None = None,
     tls: str | None = None,
+    ciphers: str = "",
+    keylog: Path | None = None,
     publish: str | None = None,
     payload: bytes = b"probe",
     protocol: int = packets.V5,
     client_id: str = "",
     username: str | None = None,
+    password: str | None = None,
     patience: float | None = None,
     timeout: float = 5.0,
 ) -> Outcome:
@@ -48,11 +51,14 @@ def probe(
         trust: Whom we believe.
         identity: Who we are; None shows no certificate.
         tls: `1.2` or `1.3` for exactly that version.
+        ciphers: See `client_context`.
+        keylog: See `client_context`.
         publish: A topic to publish one message to, to learn whether that is allowed.
         payload: The message.
         protocol: MQTT 5 or 4 (which is 3.1.1).
         client_id: The client id; the broker makes one up where it is empty.
         username: A user name to claim.
+        password: A password to show; it is in no outcome.
         patience: Seconds to listen before we speak under TLS 1.3. Without it: none where the system keeps what we
             received (Linux, on loopback), with a second, patient attempt if the peer then hangs up without a word;
             `PATIENCE` everywhere else.
@@ -79,8 +85,8 @@ def probe(
         raise ValueError(text)
     if publish is not None:
         check_topic(publish)
-    context = client_context(trust, identity, tls=tls)
-    errand = _Errand(protocol, client_id, username, publish, payload)
+    context = client_context(trust, identity, tls=tls, ciphers=ciphers, keylog=keylog)
+    errand = _Errand(protocol, client_id, username, publish, payload, password)
     attempt = _Attempt(endpoint, errand, timeout)
     outcome = attempt.run(context, patience)
     if patience is None and attempt.in_the_dark:
@@ -138,6 +144,7 @@ class _Errand:
     username: str | None
     topic: str | None
     payload: bytes
+    password: str | None = field(default=None, repr=False)
 
 
 class _Attempt:
@@ -193,7 +200,10 @@ class _Attempt:
     def open_session(self) -> None:
         errand = self.errand
         hello = packets.connect(
-            protocol=errand.protocol, client_id=errand.client_id, username=errand.username
+            protocol=errand.protocol,
+            client_id=errand.client_id,
+            username=errand.username,
+            password=errand.password,
         )
         answer = self.exchange(hello, packets.Kind.CONNACK, "mqtt")
         self.wire.seen["reason_code"] = answer.code

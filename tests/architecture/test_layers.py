@@ -52,6 +52,12 @@ PURE = (
     "broker/log.py",
     "mqtt/topics.py",
     "mqtt/packets.py",
+    "mqtt/handshake.py",
+    "mqtt/key_schedule.py",
+    "mqtt/messages.py",
+    "mqtt/records.py",
+    "mqtt/static_rsa.py",
+    "mqtt/suites.py",
     "scenarios/diagnosis.py",
     "course/lesson.py",
 )

@@ -12,7 +12,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 from labkit.broker import Broker, BrokerConfig, Listener
 from labkit.broker.guarded import OPENSSL_CONF, RESUMABLE_CONF
 from labkit.broker.passwords import password_file
-from labkit.mqtt import Endpoint, packets
+from labkit.errors import ForwardSecrecyError
+from labkit.mqtt import Endpoint, open_with_server_key, packets
+from labkit.outcome import ACCEPTED, Outcome
 from labkit.pki import Authority
 from labkit.pki.profiles import INTERMEDIATE, ROOT, SERVER
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
+    from labkit.mqtt import Capture
     from labkit.workspace import Workspace
 
 USER = "sensor-001"
@@ -114,6 +117,39 @@ def old_broker(
     settings = OPENSSL_CONF if ciphers else RESUMABLE_CONF
     with Broker(home, make_config, openssl_conf=settings) as broker:
         yield OldBroker(broker, trust, home / "broker.key")
+
+
+def overhear(capture: Capture, words: str) -> Outcome:
+    """Try to read words in a recording, as somebody does who sits on the wire.
+
+    Returns:
+        Accepted at stage `tcp` if they can be read; refused at `tls` as `encrypted` if not.
+
+    Does not check: that the words were said at all; a control shows that.
+    """
+    if words.encode() in capture.stream("client") + capture.stream("server"):
+        return Outcome("tcp", accepted=True, reason=ACCEPTED, detail={"read": words})
+    return Outcome("tls", accepted=False, reason="encrypted", detail={"bytes": len(capture.stream("client"))})
+
+
+def overhear_with_key(capture: Capture, key: PrivateKeyTypes, words: str) -> Outcome:
+    """Try to read words in a recording with the server's key, as somebody does who broke in later.
+
+    Returns:
+        Accepted at stage `tls` if the key opens the recording and the words are in it; refused as
+        `forward-secrecy` if no key that still exists opens it, as `not-said` if it opens and they are not in it.
+
+    Raises:
+        FormatError: It is no recording of a full TLS handshake.
+    """
+    try:
+        opened = open_with_server_key(capture, key)
+    except ForwardSecrecyError as error:
+        detail = {"suite": error.suite, "group": error.group}
+        return Outcome("tls", accepted=False, reason="forward-secrecy", detail=detail)
+    if any(words.encode() in message.content for message in opened.messages):
+        return Outcome("tls", accepted=True, reason=ACCEPTED, detail={"read": words})
+    return Outcome("tls", accepted=False, reason="not-said")
 
 
 def log_in_openly(endpoint: Endpoint, *, username: str = USER, password: str = PASSWORD) -> int:

@@ -10,7 +10,7 @@ import pytest
 from labkit.broker.passwords import password_file
 from labkit.mqtt import Relay
 from labkit.processes import find_tool, run
-from labkit.scenarios.eavesdropping import PASSWORD, log_in_openly, plain_broker
+from labkit.scenarios.eavesdropping import PASSWORD, log_in_openly, overhear, plain_broker
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,7 +39,7 @@ def test_the_password_is_on_the_wire(workspace: Workspace, mosquitto: Mosquitto)
     """Without TLS a relay reads the password; that is what the experiment is about."""
     with plain_broker(workspace) as old, Relay(old.endpoint) as relay:
         assert log_in_openly(relay.endpoint) == 0
-        assert PASSWORD.encode() in relay.last().stream("client")
+        assert overhear(relay.last(), PASSWORD).accepted
 
 
 def test_a_password_is_not_in_its_file() -> None:

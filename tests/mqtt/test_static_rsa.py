@@ -6,19 +6,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
-from labkit.scenarios.eavesdropping import PASSWORD, old_broker
 
 from labkit.errors import FormatError, ForwardSecrecyError
 from labkit.mqtt import Capture, Relay, open_with_server_key, probe
 from labkit.mqtt.records import Chunk
+from labkit.scenarios.eavesdropping import PASSWORD, old_broker, overhear, overhear_with_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from labkit.scenarios.eavesdropping import OldBroker
-
     from labkit.broker import Mosquitto
     from labkit.pki import Store
+    from labkit.scenarios.eavesdropping import OldBroker
 
 pytestmark = pytest.mark.broker
 
@@ -49,6 +48,9 @@ def test_a_stolen_key_opens_static_rsa(old: OldBroker, suite: str) -> None:
     said = b"".join(m.content for m in opened.messages if m.direction == "client")
     assert PASSWORD.encode() in said
     assert all(m.opened for m in opened.messages)
+    for words, reason in ((PASSWORD, "accepted"), ("never said", "not-said")):
+        assert reason == overhear_with_key(capture, old.stolen_key(), words).reason
+    assert ("tls", "encrypted") == (overhear(capture, PASSWORD).stage, overhear(capture, PASSWORD).reason)
 
 
 @pytest.mark.parametrize(("suite", "tls"), [("ECDHE-RSA-AES128-GCM-SHA256", "1.2"), ("", "1.3")])
@@ -57,6 +59,9 @@ def test_a_stolen_key_does_not_open_ecdhe(old: OldBroker, suite: str, tls: str) 
     with pytest.raises(ForwardSecrecyError) as caught:
         open_with_server_key(recording(old, suite, tls), old.stolen_key())
     assert (tls, "x25519") == (caught.value.version, caught.value.group)
+    assert (
+        overhear_with_key(recording(old, suite, tls), old.stolen_key(), PASSWORD).reason == "forward-secrecy"
+    )
 
 
 def test_another_key_opens_nothing(old: OldBroker) -> None:

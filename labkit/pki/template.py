@@ -13,6 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from labkit.pki import names
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from labkit.pki.keys import Key, PublicKey
     from labkit.pki.profiles import Profile
 
@@ -78,12 +80,30 @@ class Template:
         public: PublicKey,
         serial: int,
         san: x509.SubjectAlternativeName | None = None,
+        *,
+        without: Sequence[x509.ObjectIdentifier] = (),
+        lenient: Sequence[x509.ObjectIdentifier] = (),
     ) -> x509.Certificate:
-        """Return a signed certificate."""
+        """Return a signed certificate.
+
+        Args:
+            subject: Whom it is about.
+            public: Its key.
+            serial: Its serial number.
+            san: Its alternative names.
+            without: Extensions to leave out; for `flawed` alone.
+            lenient: Extensions that are not critical though they should be; for `flawed` alone.
+        """
         own: list[x509.ExtensionType] = [x509.SubjectKeyIdentifier.from_public_key(public)]
         if san is not None:
             own.append(san)
         extensions = [*self._fixed, *(x509.Extension(value.oid, False, value) for value in own)]  # noqa: FBT003
+        if without or lenient:
+            extensions = [
+                x509.Extension(e.oid, e.critical and e.oid not in lenient, e.value)
+                for e in extensions
+                if e.oid not in without
+            ]
         # Chained add_extension() copies the list each time and costs more than the signature; the constructor doesn't.
         builder = x509.CertificateBuilder(
             self._issuer, subject, public, serial, self._dates[0], self._dates[1], extensions

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from labkit.cli import fleet
+from labkit.cli import fleet, review
 from labkit.cli.console import emit_by_hand, emit_json, emit_table, json_option, open_store, spoken
 
 if TYPE_CHECKING:
@@ -29,10 +29,13 @@ def ca() -> None:
       labkit ca verify sensor-001       does its chain hold? asked of two programs
       labkit ca batch sensor- --count 1000
       labkit ca revoke sensor-001       and sign a new revocation list
+      labkit ca lint                    what a reviewer would say of every certificate
     """
 
 
-for _command in (fleet.batch, fleet.revoke, fleet.crl, fleet.export, fleet.by_hand_script):
+for _command in (
+    fleet.batch, fleet.revoke, fleet.crl, fleet.export, fleet.by_hand_script, review.lint, review.zoo,
+):  # fmt: skip
     ca.add_command(_command)
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from labkit.pki.revocation import RevocationList
 
-__all__ = ["ROLES", "RULES", "Policy", "Rule", "lint", "lint_key", "lint_pair", "lint_revocation"]
+__all__ = ["ROLES", "RULES", "Policy", "Rule", "lint", "lint_key", "lint_pair", "lint_revocation", "load"]
 
 
 def lint(
@@ -49,17 +49,33 @@ def lint(
     if role not in ROLES:
         text = f"a role is one of {', '.join(ROLES)}, not {role!r}"
         raise ValueError(text)
+    with warnings.catch_warnings():
+        # The library warns of what it will refuse one day; the rules say it better.
+        warnings.simplefilter("ignore", UserWarning)
+        return _lint(certificate, role, now, policy or Policy(), tuple(hosts))
+
+
+def _lint(
+    certificate: x509.Certificate | bytes, role: str, now: dt.datetime, policy: Policy, hosts: tuple[str, ...]
+) -> list[Finding]:
     if isinstance(certificate, bytes):
         loaded, why = _load(certificate)
         if loaded is None:
             return [_finding("not-a-certificate", "bytes", f"It can't be read: {why}.", "Ask for it again.")]
         certificate = loaded
-    case = Case(certificate, role, now, policy or Policy(), tuple(hosts))
+    case = Case(certificate, role, now, policy, hosts)
     subject = _called(certificate)
     found = [(rule, _looked(rule, case)) for rule in RULES if role in rule.roles]
     return [
         Finding(rule.id, rule.severity, subject, message, rule.advice) for rule, message in found if message
     ]
+
+
+def load(data: bytes) -> x509.Certificate | None:
+    """Return the certificate in some bytes, PEM or DER, or None if that can't be read."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return _load(data)[0]
 
 
 def lint_pair(

@@ -175,7 +175,7 @@ def _no_constraints(case: Case) -> str:
 
 @_rule("basic-constraints-absent", Severity.WARNING, "course policy", _LEAVES, _AGAIN)
 def _leaf_without_constraints(case: Case) -> str:
-    return "" if case.extension(x509.BasicConstraints) else "It does not say that it is *no* authority."
+    return "" if case.extension(x509.BasicConstraints) else "It does not say that it is no authority."
 
 
 @_rule("basic-constraints-not-critical", Severity.ERROR, "RFC 5280 §4.2.1.9", _AUTHORITIES, _AGAIN)
@@ -416,7 +416,8 @@ def _weak_signature(case: Case) -> str:
 def _no_identifier(case: Case) -> str:
     if case.is_authority and not case.extension(x509.SubjectKeyIdentifier):
         return "It has no subject key identifier, which issuers are found by."
-    if case.role != "root" and not case.extension(x509.AuthorityKeyIdentifier):
+    above = case.extension(x509.AuthorityKeyIdentifier)
+    if case.role != "root" and (above is None or above.value.key_identifier is None):
         return "It has no authority key identifier, which its issuer is found by."
     return ""
 

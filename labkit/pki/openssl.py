@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labkit import processes
@@ -14,7 +15,6 @@ from labkit.workspace import make_folder, write_atomic
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from labkit.pki.by_hand import Recipe
 
@@ -47,7 +47,7 @@ def verify(
     certificate: Path,
     *,
     trust: Path,
-    untrusted: Path | None = None,
+    untrusted: Path | Sequence[Path] = (),
     purpose: str | None = None,
     at: dt.datetime | None = None,
     crls: Sequence[Path] = (),
@@ -61,7 +61,7 @@ def verify(
     Args:
         certificate: The certificate in question.
         trust: The trust anchors (`-CAfile`).
-        untrusted: Certificates that may help to build the chain (`-untrusted`).
+        untrusted: Files of certificates that may help to build the chain (`-untrusted`).
         purpose: `sslclient`, `sslserver` or None for any (`-purpose`).
         at: The time to judge at (`-attime`); the machine's own without it.
         crls: Revocation lists; with any, the leaf is looked up (`-CRLfile`, `-crl_check`).
@@ -74,8 +74,8 @@ def verify(
     Does not check: revocation without `crls`; that of authorities without `whole_chain`.
     """
     argv: list[str | Path] = ["openssl", "verify", "-x509_strict", "-CAfile", trust, *_without_system()]
-    if untrusted:
-        argv += ["-untrusted", untrusted]
+    for helper in [untrusted] if isinstance(untrusted, Path) else untrusted:
+        argv += ["-untrusted", helper]
     if purpose:
         argv += ["-purpose", purpose]
     if at:

@@ -137,7 +137,8 @@ class Site:
         return openssl_tool.verify(
             identity.certificate,
             trust=self.trust,
-            untrusted=self.store.intermediate,
+            # What the broker knows, and what the client presents behind its own certificate.
+            untrusted=(self.store.intermediate, identity.certificate),
             purpose="sslclient",
             crls=[self.crlfile] if self.crlfile else [],
         )

@@ -32,6 +32,7 @@ class Listener:
         port: The TCP port.
         host: The address; loopback unless you say otherwise.
         cafile: Whom the broker believes: intermediate and root, so that devices may send their leaf alone.
+        capath: The same as a folder of files, named by `openssl rehash`.
         certfile: What the broker presents: its certificate and the intermediate.
         keyfile: The broker's private key.
         tls_version: The *lowest* version; 2.x reads it as a minimum.
@@ -46,6 +47,7 @@ class Listener:
     port: int
     host: str = "127.0.0.1"
     cafile: Path | None = None
+    capath: Path | None = None
     certfile: Path | None = None
     keyfile: Path | None = None
     tls_version: str | None = None
@@ -137,7 +139,7 @@ _WORDS = {"ciphers_tls13": "ciphers_tls1.3"}
 _FIELDS = {word: field for field, word in _WORDS.items()}
 _GLOBAL = {field.name for field in fields(BrokerConfig)} - {"listeners"}
 _LISTENER = {field.name for field in fields(Listener)} - {"port", "host"}
-_PATHS = {"cafile", "certfile", "keyfile", "crlfile", "acl_file", "password_file"}
+_PATHS = {"cafile", "capath", "certfile", "keyfile", "crlfile", "acl_file", "password_file"}
 _LISTS = {"ciphers", "ciphers_tls13"}
 _FLAGS = {
     "require_certificate",

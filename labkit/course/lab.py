@@ -167,6 +167,19 @@ class Lab:
             rows.append(("you predicted", self._looked_back(found.prediction)))
         _show(Table(found.text, ("", ""), rows))
 
+    def does_not_apply(self, name: str, why: str) -> None:
+        """Say that a claim can't be tried here, and why: on another version of a program it is not so.
+
+        Args:
+            name: Which claim.
+            why: What is different here, in a sentence.
+        """
+        found = _find(self.lesson.claims, name)
+        self.progress.set("claims", name, value=True)
+        said = f"does not apply here: {why}"
+        report_line({"lesson": self.lesson.slug, "claim": name, "held": True, "evidence": said})
+        _show(Table(found.text, ("", ""), [("does not apply", why)]))
+
     def _looked_back(self, name: str) -> str:
         asked = _find(self.lesson.predictions, name)
         chosen = self.progress.get("predictions", name)

@@ -180,6 +180,7 @@ def open_session(
     identity: Identity | None,
     client_id: str = "",
     protocol: int = V5,
+    keep: int = 0,
     timeout: float = TIMEOUT,
 ) -> Iterator[Session]:
     """Open a session for the length of the block. It never reconnects: what ends it is worth knowing.
@@ -190,6 +191,8 @@ def open_session(
         identity: Who we are; None shows no certificate.
         client_id: The client id; the broker makes one up, or takes it from the certificate.
         protocol: MQTT 5 or 4 (which is 3.1.1, and never says that a message was refused).
+        keep: Seconds for which the broker keeps subscriptions and messages after the end, and gives them back to who
+            comes with the same client id (MQTT 5 §3.1.2.11.2); 0 begins afresh.
         timeout: Seconds to wait for each step until CONNACK.
 
     Raises:
@@ -205,7 +208,7 @@ def open_session(
     try:
         code = -1
         with suppress(OSError):  # the probe finds out which
-            client.connect(endpoint.host, endpoint.port, keepalive=KEEP_ALIVE)
+            client.connect(endpoint.host, endpoint.port, keepalive=KEEP_ALIVE, **_kept(keep))
             client.loop_start()
             thread = client._thread  # noqa: SLF001 - paho forgets it before it has ended
             with suppress(NotConnectedError):
@@ -243,6 +246,14 @@ def _close(client: paho.Client, thread: threading.Thread | None, timeout: float)
     # An error that is kept keeps the client with it, so its sockets are not left to the garbage collector.
     client._reset_sockets()  # noqa: SLF001 - nothing public closes the pair that wakes the thread
     client.on_connect = client.on_subscribe = client.on_publish = client.on_message = None
+
+
+def _kept(seconds: int) -> dict[str, Any]:
+    if not seconds:
+        return {}
+    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+    properties.SessionExpiryInterval = seconds
+    return {"clean_start": False, "properties": properties}
 
 
 def _client(client_id: str, protocol: int) -> paho.Client:

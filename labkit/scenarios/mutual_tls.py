@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -108,7 +109,13 @@ class Site:
         }
 
     def attempt(
-        self, identity: IdentityFiles | None, *, tls: str | None = None, publish: str | None = None
+        self,
+        identity: IdentityFiles | None,
+        *,
+        tls: str | None = None,
+        publish: str | None = None,
+        username: str | None = None,
+        client_id: str = "",
     ) -> Outcome:
         """Try one connection and collect what all three witnesses say of it.
 
@@ -116,6 +123,8 @@ class Site:
             identity: Who tries it; None shows no certificate.
             tls: `1.2` or `1.3` for exactly that version.
             publish: A topic to publish to.
+            username: A user name to claim.
+            client_id: A client id to claim.
 
         Returns:
             The outcome, with the broker's log lines and the verdict of `openssl verify` in its detail.
@@ -127,7 +136,15 @@ class Site:
         self.broker.check()
         mark = self.broker.log.mark()
         who = Identity(identity.certificate, identity.key) if identity else None
-        outcome = probe(self.endpoint, trust=self.trust, identity=who, tls=tls, publish=publish)
+        outcome = probe(
+            self.endpoint,
+            trust=self.trust,
+            identity=who,
+            tls=tls,
+            publish=publish,
+            username=username,
+            client_id=client_id,
+        )
         lines = self.broker.log.story_of(outcome.detail.get("local_port", 0), since=mark)
         verdict = self.verify(identity) if identity else None
         return diagnose(outcome, broker_lines=lines, verdict=verdict)
@@ -166,15 +183,25 @@ class Site:
         return diagnose(outcome, broker_lines=lines)
 
     @contextmanager
-    def session(self, name: str) -> Iterator[Session]:
+    def session(
+        self, name: str | IdentityFiles, *, client_id: str = "", protocol: int = 5, keep: int = 0
+    ) -> Iterator[Session]:
         """Open a session as a device or an operator, for the length of the block.
+
+        Args:
+            name: Whose; or the identity itself, an intruder's for example.
+            client_id: A client id to claim.
+            protocol: MQTT 5 or 4 (which is 3.1.1).
+            keep: Seconds for which the broker keeps the session afterwards; see `open_session`.
 
         Raises:
             NotConnectedError: It was refused; the error carries the outcome.
         """
-        files = self.identity(name)
+        files = self.identity(name) if isinstance(name, str) else name
         who = Identity(files.certificate, files.key)
-        with open_session(self.endpoint, trust=self.trust, identity=who) as session:
+        with open_session(
+            self.endpoint, trust=self.trust, identity=who, client_id=client_id, protocol=protocol, keep=keep
+        ) as session:
             yield session
 
     def reload(self, acl: Acl) -> None:
@@ -222,6 +249,9 @@ def configuration(
     port: int,
     require_certificate: bool = True,
     crlfile: Path | None = None,
+    cafile: Path | None = None,
+    capath: Path | None = None,
+    bind_client_id: bool = True,
 ) -> BrokerConfig:
     """Return the configuration of a broker for the identities of an authority.
 
@@ -231,16 +261,26 @@ def configuration(
         port: The port.
         require_certificate: False shows what goes wrong then.
         crlfile: A list of revoked certificates to go by.
+        cafile: Whom to believe, instead of the authority's bundle.
+        capath: The same as a folder; then there is no `cafile`.
+        bind_client_id: Take the client id from the certificate; False shows what goes wrong then.
     """
-    return brokers.mutual_tls(
+    complete = brokers.mutual_tls(
         port=port,
-        cafile=store.trust_bundle,
+        cafile=cafile or store.trust_bundle,
         certfile=store.server_chain,
         keyfile=store.server().key,
         acl_file=folder / "acl.conf",
         crlfile=crlfile,
         require_certificate=require_certificate,
     )
+    changed = replace(
+        complete.listeners[0],
+        cafile=None if capath else complete.listeners[0].cafile,
+        capath=capath,
+        use_username_as_clientid=bind_client_id or None,
+    )
+    return replace(complete, listeners=(changed,))
 
 
 @contextmanager
@@ -252,6 +292,9 @@ def mutual_tls(
     port: int | None = None,
     folder: str = "broker",
     crlfile: Path | None = None,
+    cafile: Path | None = None,
+    capath: Path | None = None,
+    bind_client_id: bool = True,
     resumption: bool = False,
 ) -> Iterator[Site]:
     """Stage a broker with mutual TLS for the length of the block.
@@ -263,6 +306,9 @@ def mutual_tls(
         port: The port; a free one without it.
         folder: The broker's folder in the workspace, for a second broker beside the first.
         crlfile: A list of revoked certificates to go by.
+        cafile: Whom the broker believes, instead of intermediate and root.
+        capath: The same as a folder.
+        bind_client_id: Take the client id from the certificate; False shows what goes wrong then.
         resumption: Hand out tickets, as OpenSSL does when nobody says otherwise; True shows what goes wrong then.
 
     Raises:
@@ -273,7 +319,14 @@ def mutual_tls(
 
     def make_config(chosen: int) -> BrokerConfig:
         return configuration(
-            store, home, port=chosen, require_certificate=require_certificate, crlfile=crlfile
+            store,
+            home,
+            port=chosen,
+            require_certificate=require_certificate,
+            crlfile=crlfile,
+            cafile=cafile,
+            capath=capath,
+            bind_client_id=bind_client_id,
         )
 
     settings = RESUMABLE_CONF if resumption else OPENSSL_CONF

@@ -133,6 +133,24 @@ class RunningBroker:
         """On which port."""
         return self.state.port
 
+    @property
+    def config(self) -> configuration.BrokerConfig:
+        """Its configuration, read from its file.
+
+        Raises:
+            WorkspaceCorruptError, BrokerConfigError: The file can't be read.
+        """
+        return configuration.parse(self._read("mosquitto.conf"))
+
+    def check(self) -> None:
+        """Raise if the broker has died.
+
+        Raises:
+            BrokerGoneError: With the end of its log.
+        """
+        if not self.state.answers():
+            raise gone(self.log, "is not running any more")
+
     def status(self) -> dict[str, Any]:
         """Return `{"ok", "pid", "guard", "alive"}` from the guard.
 

@@ -44,7 +44,7 @@ class Site:
 
     Args:
         store: The authority.
-        broker: The running broker.
+        broker: The running broker. To attempt and to publish, one that another process started will do (`attach`).
     """
 
     def __init__(self, store: Store, broker: Broker) -> None:

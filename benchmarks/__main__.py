@@ -25,6 +25,14 @@ PARTS = {
         "A broker that is ready",
         "What the guard adds is the price of leaving no broker behind.",
     ),
+    "crl": (
+        "Revocation lists",
+        "Short lists are cheap, and short lives keep lists short: an entry leaves when its certificate has run out.",
+    ),
+    "handshakes": (
+        "Handshakes",
+        "Every kind of key with a broker of its own; no session is resumed, so every handshake is a full one.",
+    ),
     "whole_run": ("The whole course", "From a bare clone, then again."),
 }
 

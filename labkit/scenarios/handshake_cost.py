@@ -65,7 +65,9 @@ class HandshakeCost:
 
 
 @dataclass(frozen=True, slots=True)
-class _Way:
+class Way:
+    """One way to connect: kind of key, version of TLS, and whether a session is resumed."""
+
     kind: str
     version: str
     resumed: bool
@@ -86,15 +88,12 @@ def handshake_cost(
         RuntimeError: A connection failed, or was not what it should be, so that the numbers would be of something else.
     """
     with ExitStack() as held:
-        plants = {kind: _Plant(workspace, kind, held) for kind in kinds}
+        plants = {kind: Plant(workspace, kind, held) for kind in kinds}
         ways = [
-            _Way(kind, version, resumed)
-            for kind in kinds
-            for version in VERSIONS
-            for resumed in (False, True)
+            Way(kind, version, resumed) for kind in kinds for version in VERSIONS for resumed in (False, True)
         ]
         sizes = {way: plants[way.kind].recorded(way) for way in ways}
-        taken: dict[_Way, list[float]] = {way: [] for way in ways}
+        taken: dict[Way, list[float]] = {way: [] for way in ways}
         used = dict.fromkeys(ways, 0.0)
         for _ in range(rounds):
             for way in random.sample(ways, len(ways)):
@@ -112,8 +111,14 @@ def handshake_cost(
     ]  # fmt: skip
 
 
-class _Plant:
-    """A broker and a device whose keys are all of one kind."""
+class Plant:
+    """A broker and a device whose keys are all of one kind.
+
+    Args:
+        workspace: The lab's; files go to `scratch/cost`.
+        kind: The kind of key.
+        held: What stops the broker.
+    """
 
     def __init__(self, workspace: Workspace, kind: str, held: ExitStack) -> None:
         self._write, self._folder = workspace.write, f"scratch/cost/{kind}"
@@ -147,6 +152,7 @@ class _Plant:
 
     @property
     def endpoint(self) -> Endpoint:
+        """Where to connect."""
         return Endpoint(self.broker.host, self.broker.port)
 
     def _client(self, version: str) -> Returner:
@@ -155,14 +161,15 @@ class _Plant:
         return client
 
     def cpu(self) -> float:
+        """Return the seconds of processor time that the broker has used."""
         spent = self._process.cpu_times()
         return float(spent.user + spent.system)
 
-    def visit(self, way: _Way) -> None:
+    def visit(self, way: Way) -> None:
         """Connect in one way, and raise if it was another."""
         _expect(self._clients[way.version].visit(resume=way.resumed), way)
 
-    def recorded(self, way: _Way) -> tuple[int, int, int]:
+    def recorded(self, way: Way) -> tuple[int, int, int]:
         """Return bytes sent and received, and round trips, from a recording."""
         with Relay(self.endpoint) as relay:
             client = Returner(relay.endpoint, trust=self.trust, identity=self.identity, tls=way.version)
@@ -173,7 +180,7 @@ class _Plant:
         return seen.bytes_sent["client"], seen.bytes_sent["server"], seen.round_trips or 0
 
 
-def _expect(outcome: Outcome, way: _Way) -> None:
+def _expect(outcome: Outcome, way: Way) -> None:
     if not outcome.accepted or outcome.detail["resumed"] != way.resumed:
         text = f"{way} became {outcome}"
         raise RuntimeError(text)

@@ -313,6 +313,8 @@ def choose():
 # %%
 suites, lowest = choose()
 mended = lab.enter(old_broker(lab.workspace, folder="broker/mended", ciphers=suites, lowest=lowest))
+
+# %%
 lab.check("tls.2")
 
 # %% [markdown]

@@ -100,11 +100,16 @@ def make_root(name):
     # END SOLUTION
 
 
+# %% [markdown]
+# Store what you made; the check reads the file.
+
 # %%
 from cryptography.hazmat.primitives.serialization import Encoding
 
 mine = make_root("My Root CA")
 lab.workspace.write("answers/certificate-authority/root.crt", mine.public_bytes(Encoding.PEM))
+
+# %%
 lab.check("certificate-authority.1")
 
 # %% [markdown]
@@ -300,9 +305,14 @@ def name_rule(certificate):
     # END SOLUTION
 
 
+# %% [markdown]
+# Five specimens, one of them hostile. The check compares your verdicts with the library's.
+
 # %%
 verdicts = {name: name_rule(each) for name, each in specimens.items()}
 lab.workspace.write_json("answers/certificate-authority/names.json", verdicts)
+
+# %%
 lab.check("certificate-authority.2")
 
 # %% [markdown]

@@ -209,9 +209,14 @@ def may_write(user, topic):
     # END SOLUTION
 
 
+# %% [markdown]
+# Eight cases, the last one hostile. The check compares your decisions with the broker's.
+
 # %%
 answers = {name: may_write(user, topic) for name, (user, topic) in CASES.items()}
 lab.workspace.write_json("answers/mutual-tls/decisions.json", answers)
+
+# %%
 lab.check("mutual-tls.1")
 
 # %% [markdown]
@@ -291,6 +296,8 @@ def rules():
 # %%
 site.reload(rules())
 print((site.broker.folder / "acl.conf").read_text())
+
+# %%
 lab.check("mutual-tls.2")
 
 # %% [markdown]

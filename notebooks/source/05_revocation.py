@@ -232,8 +232,13 @@ def retire(site, name, reason):
     # END SOLUTION
 
 
+# %% [markdown]
+# Retire the device, and let the check look at the register, the rules and the broker.
+
 # %%
 retire(site, "sensor-010", "cessation-of-operation")
+
+# %%
 lab.check("revocation.2")
 
 # %% [markdown]

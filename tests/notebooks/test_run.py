@@ -99,9 +99,10 @@ def test_unsolved_copies_pass_no_check(
     assert set(progress["checks"].values()) == {"not-attempted"}
 
 
-def test_lessons_run_again_and_again(out: Path, tmp_path: Path) -> None:
-    """A notebook that was run once runs again in the same workspace, and all claims hold again."""
-    (source, *_) = notebooks.sources(SOURCES)
+@pytest.mark.slow
+@pytest.mark.parametrize("source", notebooks.sources(SOURCES), ids=lambda source: source.slug)
+def test_lessons_run_alone_and_again(mosquitto: Mosquitto, source: notebooks.Source, tmp_path: Path) -> None:
+    """Each notebook runs in a fresh workspace, and again in the same one; all claims hold both times."""
     claims = tmp_path / "claims.jsonl"
     for _ in range(2):
         notebook = nbformat.reads(notebooks.solved(source), as_version=4)

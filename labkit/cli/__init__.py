@@ -65,7 +65,7 @@ class _Lazy(click.Group):
 @click.version_option(__version__, prog_name="labkit")
 @click.option("--debug", is_flag=True, help="Show tracebacks (also LABKIT_DEBUG=1).")
 def cli(debug: bool) -> None:  # noqa: FBT001 - click passes flags by position
-    r"""IoT Device Security Labs: learn device security by attacking your own.
+    """IoT Device Security Labs: learn device security by attacking your own.
 
     \b
     A first round, from nothing to a refused intruder:
@@ -74,7 +74,7 @@ def cli(debug: bool) -> None:  # noqa: FBT001 - click passes flags by position
       labkit broker run                    start Mosquitto; stop it with Ctrl-C
       labkit probe --as sensor-001         in a second terminal: accepted
       labkit probe                         without a certificate: refused, and why
-    """
+    """  # noqa: D301 - click wants the character itself
     if debug:
         os.environ["LABKIT_DEBUG"] = "1"
 

@@ -18,7 +18,7 @@ VARIABLE = "LABKIT_CA_PASSPHRASE"
 
 @click.group()
 def ca() -> None:
-    r"""Make a certificate authority; issue, show, verify, revoke and export certificates.
+    """Make a certificate authority; issue, show, verify, revoke and export certificates.
 
     Each step says how to do the same with the openssl command.
 
@@ -30,7 +30,7 @@ def ca() -> None:
       labkit ca batch sensor- --count 1000
       labkit ca revoke sensor-001       and sign a new revocation list
       labkit ca lint                    what a reviewer would say of every certificate
-    """
+    """  # noqa: D301 - click wants the character itself
 
 
 for _command in (

@@ -112,7 +112,7 @@ def batch(  # noqa: PLR0917 - click passes options by name
     manifest: Path | None,
     as_json: bool,  # noqa: FBT001
 ) -> None:
-    r"""Issue identities to many devices at once, PREFIX001, PREFIX002, … or from a file.
+    """Issue identities to many devices at once, PREFIX001, PREFIX002, … or from a file.
 
     \b
       labkit ca batch sensor- --count 1000
@@ -120,7 +120,7 @@ def batch(  # noqa: PLR0917 - click passes options by name
 
     Numbers have the width of the last one, at least three digits. A batch that was stopped has issued whole identities
     only; --skip-existing goes on.
-    """
+    """  # noqa: D301 - click wants the character itself
     from labkit.pki import by_hand
     from labkit.pki.names import device_id, numbered
 
@@ -201,11 +201,11 @@ def export(name: str, folder: Path | None, p12: Path | None, replace: bool, as_j
 )
 @click.argument("name", default="sensor-001")
 def by_hand_script(step: str, name: str) -> None:
-    r"""Print a step as a shell script with openssl: configuration files and commands, to paste and to read.
+    """Print a step as a shell script with openssl: configuration files and commands, to paste and to read.
 
     \b
       labkit ca by-hand device sensor-002
-    """
+    """  # noqa: D301 - click wants the character itself
     from labkit.pki import Reason, by_hand
     from labkit.pki.store import DNS_NAMES, IP_ADDRESSES, Names
 

@@ -29,7 +29,7 @@ def probe(  # noqa: PLR0917 - click passes by name
     port: int | None,
     as_json: bool,  # noqa: FBT001 - click passes flags by position
 ) -> int:
-    r"""Try one connection to the broker on this computer: how far it came, and why no further.
+    """Try one connection to the broker on this computer: how far it came, and why no further.
 
     \b
       labkit probe                                     nobody: no certificate at all
@@ -38,7 +38,7 @@ def probe(  # noqa: PLR0917 - click passes by name
       labkit probe --cert intruder.crt --key intruder.key
 
     Exit status 0 if it was accepted, 1 if it was refused.
-    """
+    """  # noqa: D301 - click wants the character itself
     if bool(cert) != bool(key) or (cert and name):
         raise click.UsageError("Give --cert and --key together, or --as, or none of them.")
     from labkit.broker import attach

@@ -24,7 +24,7 @@ ROLES = ("root", "intermediate", "server", "device", "operator")
 )
 @json_option
 def lint(names: tuple[str, ...], role: str | None, as_json: bool) -> int:  # noqa: FBT001
-    r"""Say what is wrong with certificates: of NAMES, of files, or of everything in the workspace.
+    """Say what is wrong with certificates: of NAMES, of files, or of everything in the workspace.
 
     \b
       labkit ca lint                        root, intermediate, broker and every device
@@ -32,7 +32,7 @@ def lint(names: tuple[str, ...], role: str | None, as_json: bool) -> int:  # noq
       labkit ca lint ~/old-ca/root.crt --role root
 
     Exit status 1 where there is an error. Warnings alone give 0.
-    """
+    """  # noqa: D301 - click wants the character itself
     from labkit.clock import SYSTEM_CLOCK
     from labkit.pki.lint import lint as judge
 

@@ -27,12 +27,12 @@ def status(as_json: bool) -> None:  # noqa: FBT001 - click passes flags by posit
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def reset(checkpoint: str | None, yes: bool) -> None:  # noqa: FBT001
-    r"""Start over: stop the broker, remove keys, certificates and progress. Your own files stay.
+    """Start over: stop the broker, remove keys, certificates and progress. Your own files stay.
 
     \b
       labkit reset                start over
       labkit reset --to start     go back to the checkpoint `start`
-    """
+    """  # noqa: D301 - click wants the character itself
     from labkit import broker
 
     workspace = Workspace.open()

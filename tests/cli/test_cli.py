@@ -44,8 +44,11 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
     """The overview lists every command and a first round to type."""
     assert main(["--help"]) == 0
     out = capsys.readouterr().out
-    for words in ("labkit ca init", "labkit probe --as sensor-001", "doctor", "notebooks"):
+    for words in ("labkit ca init   ", "labkit probe --as sensor-001   ", "doctor", "notebooks"):
         assert words in out
+    for words in ([], ["ca"], ["ca", "batch"], ["ca", "lint"], ["ca", "by-hand"], ["reset"]):
+        assert main([*words, "--help"]) == 0
+        assert "\\b" not in capsys.readouterr().out
 
 
 def test_unknown_words_are_usage_errors(capsys: pytest.CaptureFixture[str]) -> None:

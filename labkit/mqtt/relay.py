@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import select
 import socket
 import threading
@@ -34,11 +35,17 @@ class Relay:
         target: The listener.
         alter: Is given who speaks and what, and returns what is passed on; see `flip_bit`. Called from a thread.
 
+    Raises:
+        ValueError: The listener is not on this machine: what others say is not ours to record.
+
     Attributes:
         captures: The recorded connections, the oldest first; the last one may still be open.
     """
 
     def __init__(self, target: Endpoint, *, alter: Alter | None = None) -> None:
+        if not _is_loopback(target.host):
+            text = f"a relay is for listeners on this machine, not for {target.host}"
+            raise ValueError(text)
         self._target = target
         self._alter = alter
         self._lines: list[_Line] = []
@@ -106,6 +113,13 @@ class Relay:
                 client.close()
                 continue
             self._lines.append(_Line(client, server, self._alter))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False  # any other name may lead anywhere
 
 
 class _Line:

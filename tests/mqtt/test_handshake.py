@@ -297,6 +297,15 @@ def test_a_relay_to_nowhere_closes(site: Site) -> None:
         assert relay.endpoint
 
 
+@pytest.mark.parametrize("host", ["192.0.2.1", "broker.example", "::ffff:192.0.2.1", ""])
+def test_a_relay_is_for_this_machine(host: str) -> None:
+    """A listener of somebody else's is refused; one of ours is not, by name or by address."""
+    with pytest.raises(ValueError, match="on this machine"):
+        Relay(Endpoint(host, 8883))
+    for ours in ("127.0.0.1", "::1", "localhost"):
+        assert Relay(Endpoint(ours, 8883)).captures == []
+
+
 def test_the_key_log_is_ours_alone_and_goes_away(site: Site) -> None:
     """The file is 0600 while it is there, never shown, and gone afterwards, also after an error."""
     with pytest.raises(ZeroDivisionError), key_log(site.store.workspace.root) as log:

@@ -22,6 +22,7 @@ from labkit.errors import (
     NotRefusedError,
 )
 from labkit.outcome import Outcome
+from labkit.pki import Store
 from labkit.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -271,6 +272,11 @@ def refused(reason: str, *, stage: str | None = None) -> Iterator[list[Outcome]]
             outcome=wrong[0] if wrong else None,
         )
     print(f"Refused, as expected: {seen[-1]}")
+
+
+def ready_authority(lab: Lab) -> None:
+    """Build what lesson start-here would have left: an authority. For `Lesson.prepare`."""
+    Store(lab.workspace).ensure_authority()
 
 
 def running_broker(lab: Lab, folder: str = "broker") -> Any:

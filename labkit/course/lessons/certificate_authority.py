@@ -9,6 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from labkit.clock import SYSTEM_CLOCK
+from labkit.course.lab import ready_authority
 from labkit.course.lesson import Check, CheckResult, Claim, Lesson, Prediction
 from labkit.course.lessons.certificate_authority_questions import QUESTIONS
 from labkit.errors import NameRefusedError
@@ -201,10 +202,6 @@ CHECKS = (
 )
 
 
-def _prepare(lab: Lab) -> None:
-    Store(lab.workspace).ensure_authority()
-
-
 LESSON = Lesson(
     slug="certificate-authority",
     title="Build an authority that a fleet can trust",
@@ -213,5 +210,5 @@ LESSON = Lesson(
     predictions=PREDICTIONS,
     checks=CHECKS,
     quizzes={"questions": QUESTIONS},
-    prepare=_prepare,
+    prepare=ready_authority,
 )

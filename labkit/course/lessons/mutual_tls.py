@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from labkit.broker import DEVICE_ACL
-from labkit.course.lab import running_broker
+from labkit.course.lab import ready_authority, running_broker
 from labkit.course.lesson import Check, CheckResult, Claim, Lesson, Prediction
 from labkit.course.lessons.mutual_tls_questions import QUESTIONS
 from labkit.pki import Store
@@ -199,10 +199,6 @@ CHECKS = (
 )
 
 
-def _prepare(lab: Lab) -> None:
-    Store(lab.workspace).ensure_authority()
-
-
 LESSON = Lesson(
     slug="mutual-tls",
     title="Let each device speak for itself, and for nobody else",
@@ -211,5 +207,5 @@ LESSON = Lesson(
     predictions=PREDICTIONS,
     checks=CHECKS,
     quizzes={"questions": QUESTIONS},
-    prepare=_prepare,
+    prepare=ready_authority,
 )

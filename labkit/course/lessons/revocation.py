@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from labkit.broker import acl as rules
 from labkit.clock import SYSTEM_CLOCK
-from labkit.course.lab import running_broker
+from labkit.course.lab import ready_authority, running_broker
 from labkit.course.lesson import Check, CheckResult, Claim, Lesson, Prediction
 from labkit.course.lessons.revocation_questions import QUESTIONS
 from labkit.mqtt import Endpoint, Identity, probe
@@ -276,10 +276,6 @@ def _attempt(lab: Lab, running: Any, name: str) -> Outcome:
     )
 
 
-def _prepare(lab: Lab) -> None:
-    Store(lab.workspace).ensure_authority()
-
-
 CHECKS = (
     Check(
         "revocation.1",
@@ -311,5 +307,5 @@ LESSON = Lesson(
     predictions=PREDICTIONS,
     checks=CHECKS,
     quizzes={"questions": QUESTIONS},
-    prepare=_prepare,
+    prepare=ready_authority,
 )

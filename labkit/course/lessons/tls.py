@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from labkit.course.lab import running_broker
+from labkit.course.lab import ready_authority, running_broker
 from labkit.course.lesson import Check, CheckResult, Claim, Lesson, Prediction
 from labkit.course.lessons.tls_questions import QUESTIONS
 from labkit.errors import FormatError
 from labkit.mqtt import Endpoint, probe
 from labkit.mqtt.negotiation import offer_suites, offer_versions
 from labkit.mqtt.records import split_record
-from labkit.pki import Store
 from labkit.scenarios.eavesdropping import PASSWORD, USER
 
 if TYPE_CHECKING:
@@ -232,10 +231,6 @@ CHECKS = (
 )
 
 
-def _prepare(lab: Lab) -> None:
-    Store(lab.workspace).ensure_authority()
-
-
 LESSON = Lesson(
     slug="tls",
     title="See TLS from the wire",
@@ -244,5 +239,5 @@ LESSON = Lesson(
     predictions=PREDICTIONS,
     checks=CHECKS,
     quizzes={"questions": QUESTIONS},
-    prepare=_prepare,
+    prepare=ready_authority,
 )

@@ -282,8 +282,9 @@ class _Reading:
     def _learn(self, direction: Direction, name: str, detail: Mapping[str, Any]) -> None:
         if name in {"ClientHello", "ServerHello"}:
             self.hello[direction] = detail
-        if name == "ServerHello":
+        if name in {"ServerHello", "HelloRetryRequest"}:
             self.version = str(detail["version"])
+        if name == "ServerHello":
             self._find_keys(detail)
         elif name == "Finished" and self.version == "1.3":
             self._next_keys(direction)

@@ -142,6 +142,19 @@ from labkit.display import chain_tree
 chain_tree(handmade.tree())
 
 # %% [markdown]
+# In Python each level is one call. Same profile, same fields: where do openssl's certificates and labkit's differ?
+
+# %%
+twin = Authority.new_root("Twin Root CA").new_intermediate("Twin Device CA")
+levels = {"intermediate": twin.certificate, "broker": twin.issue_server(["localhost"], ["127.0.0.1"]).certificate,
+          "sensor-001": twin.issue_device("sensor-001").certificate}
+for name, ours in levels.items():
+    by_openssl, by_labkit = dict(describe(handmade.certificate(name)).rows()), dict(describe(ours).rows())
+    print(f"{name}: {', '.join(field for field in by_openssl if by_openssl[field] != by_labkit[field])}")
+
+# %% [markdown]
+# Names, numbers, dates, and the fingerprint that follows from them. labkit sets *not before* five minutes back, for devices whose clocks are slow.
+#
 # Now read every field that matters off the real certificates, level by level. Compare the columns, not only the rows: what a root *may* do and what a device may *not* is the whole design.
 
 # %%

@@ -92,6 +92,9 @@ def replace_intermediate(
         store.ledger.record(draft.entries(), now=now, renew=True)
         archive = _archive(store, old)
         write_together(_files(store, root, successor, server, reissued))
+        # Last of all: while the old one is at work, so is its list. Its serial numbers mean nothing to the successor.
+        for name_of_old in (LIST, REGISTER):
+            store.workspace.path("intermediate", name_of_old).unlink(missing_ok=True)
     names = tuple(issued.name for issued in reissued)
     return Rollover(old.certificate, store.authority(), names, skipped, archive)
 
@@ -129,7 +132,6 @@ def _archive(store: Store, old: Authority) -> Path:
         path = store.workspace.path("intermediate", name)
         if path.exists():
             store.workspace.write(f"{folder}/{name}", path.read_bytes())
-            path.unlink()  # another issuer's serial numbers mean nothing to the successor's list
     return store.workspace.path(folder)
 
 

@@ -43,6 +43,17 @@ attributes, so that callers and tests compare values and never text. Misuse by t
     │   ├── IdentityRefusedError                                           (path, rule)
     │   ├── ForwardSecrecyError                                            (version, suite, group)
     │   └── NotConnectedError                                              (outcome)
+    ├── RegistryError                the registry of devices
+    │   ├── DeviceUnknownError                                             (name)
+    │   ├── DeviceExistsError                                              (name, rule)
+    │   ├── MoveRefusedError                                               (name, state, wanted)
+    │   └── RegistryUnusableError                                          (url)
+    ├── ProvisioningError
+    │   ├── RefusedError            the service says no                    (code)
+    │   ├── ServiceStartError                                              (log)
+    │   ├── ServiceUnreachableError                                        (url)
+    │   ├── SlotsError                                                     (path)
+    │   └── BatchError                                                     (name, rule)
     └── CourseError
         ├── LessonUnknownError                                             (slug, known)
         ├── ClaimUnknownError                                              (claim, known)
@@ -323,6 +334,72 @@ class NotConnectedError(MqttError):
     """The session could not be opened, or is gone."""
 
     outcome: object
+
+
+class RegistryError(LabError):
+    """The registry of devices."""
+
+
+class DeviceUnknownError(RegistryError):
+    """The registry has no such device."""
+
+    name: str
+
+
+class DeviceExistsError(RegistryError):
+    """The id, the serial number or the MAC belongs to a device already."""
+
+    name: str
+    rule: str
+
+
+class MoveRefusedError(RegistryError):
+    """A device can't go from the state that it is in to the one that is wanted."""
+
+    name: str
+    state: str
+    wanted: str
+
+
+class RegistryUnusableError(RegistryError):
+    """The database can't be opened, or is none of ours."""
+
+    url: str
+
+
+class ProvisioningError(LabError):
+    """The provisioning service, the device's side of it, and the factory."""
+
+
+class RefusedError(ProvisioningError):
+    """The service says no; the code is stable, see `provisioning.messages.PROBLEMS`."""
+
+    code: str
+
+
+class ServiceStartError(ProvisioningError):
+    """The service did not come up."""
+
+    log: str
+
+
+class ServiceUnreachableError(ProvisioningError):
+    """No answer from the service."""
+
+    url: str
+
+
+class SlotsError(ProvisioningError):
+    """The device's own store of its identity is not usable."""
+
+    path: Path
+
+
+class BatchError(ProvisioningError):
+    """A factory batch that can't be made, or resumed."""
+
+    name: str
+    rule: str
 
 
 class CourseError(LabError):

@@ -11,6 +11,7 @@ from labkit.pki.file_ledger import FileLedger
 from labkit.pki.identities import IdentityFiles
 from labkit.pki.keys import Key
 from labkit.pki.ledger import Entry, Ledger, MemoryLedger
+from labkit.pki.operators import Operators
 from labkit.pki.profiles import DEVICE, INTERMEDIATE, OPERATOR, ROOT, SERVER, Profile
 from labkit.pki.register import Register
 from labkit.pki.revocation import (
@@ -46,6 +47,7 @@ __all__ = [
     "Ledger",
     "MemoryLedger",
     "Names",
+    "Operators",
     "Profile",
     "Reason",
     "Register",

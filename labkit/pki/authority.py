@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -159,6 +160,12 @@ class Authority:
             clock=self._clock,
             serials=self._serials,
         )
+
+    def recording(self, ledger: Ledger) -> Authority:
+        """Return the same authority with another ledger, a transaction's for example."""
+        twin = copy.copy(self)
+        twin.ledger = ledger
+        return twin
 
     @property
     def name(self) -> str:

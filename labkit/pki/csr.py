@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -29,10 +29,14 @@ class Request:
     Attributes:
         public_key: The key, proven to be the sender's and allowed by policy.
         ignored: Everything else that it asked for: subject and extensions, in words.
+        subject: The subject that it asked for. At a renewal it must be the one of before; it is never copied.
+        alternatives: The alternative names that it asked for; likewise.
     """
 
     public_key: PublicKey
     ignored: tuple[str, ...]
+    subject: x509.Name = field(default_factory=lambda: x509.Name([]))
+    alternatives: x509.SubjectAlternativeName | None = None
 
 
 def make_request(key: Key, common_name: str) -> bytes:
@@ -71,12 +75,12 @@ def read_request(pem: bytes) -> Request:
         request = x509.load_pem_x509_csr(pem)
         proven = request.is_signature_valid
         public = request.public_key()
-        ignored = _ignored(request)
+        ignored, alternatives = _ignored(request), _alternatives(request)
     except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
         raise _refused("unreadable", "its content does not parse") from error
     if not proven:
         raise _refused("no-proof", "its signature does not fit its key, so the sender may not have the key")
-    return Request(check_policy(public), ignored)
+    return Request(check_policy(public), ignored, request.subject, alternatives)
 
 
 def _ignored(request: x509.CertificateSigningRequest) -> tuple[str, ...]:
@@ -85,6 +89,13 @@ def _ignored(request: x509.CertificateSigningRequest) -> tuple[str, ...]:
     except (ValueError, x509.DuplicateExtension):
         asked = ["extensions that do not parse"]
     return (f"subject {request.subject.rfc4514_string() or '(empty)'}", *asked)
+
+
+def _alternatives(request: x509.CertificateSigningRequest) -> x509.SubjectAlternativeName | None:
+    try:
+        return request.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
+        return None
 
 
 def _refused(rule: str, why: str) -> RequestRefusedError:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import hashes, serialization
 
 from labkit.errors import AlreadyIssuedError, IssuanceRefusedError
 from labkit.pki.keys import PublicKey, fingerprint
@@ -30,6 +30,7 @@ class Entry:
         key: SHA-256 of its public key (SubjectPublicKeyInfo), in hexadecimal.
         not_before: First moment of its validity.
         not_after: Last moment of its validity.
+        der: The certificate itself, for ledgers that keep it; the lists in memory and on file don't.
     """
 
     serial: str
@@ -40,6 +41,7 @@ class Entry:
     key: str
     not_before: dt.datetime
     not_after: dt.datetime
+    der: bytes = field(default=b"", repr=False, compare=False)
 
     @classmethod
     def of(
@@ -55,6 +57,7 @@ class Entry:
             key=fingerprint(public),
             not_before=certificate.not_valid_before_utc,
             not_after=certificate.not_valid_after_utc,
+            der=certificate.public_bytes(serialization.Encoding.DER),
         )
 
     @classmethod
@@ -109,6 +112,7 @@ class Index:
 
     def add(self, entry: Entry) -> None:
         """Take in an entry that is on record."""
+        entry = replace(entry, der=b"") if entry.der else entry
         self.all.append(entry)
         self._serials.add(entry.serial)
         self._keys[entry.key] = entry.name

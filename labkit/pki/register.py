@@ -161,16 +161,22 @@ class Register:
             RevocationRefusedError: One is revoked already (`rule` is `already-revoked`).
         """
         now = self._clock.now()
+        return self.enter([Revocation(e.serial, e.name, now, reason, e.not_after) for e in entries])
+
+    def enter(self, revocations: Sequence[Revocation]) -> RevocationList:
+        """Put revocations on record, all or none, and publish a list with them.
+
+        For whoever decides elsewhere what is revoked, when and why: a registry of devices, for example.
+
+        Raises:
+            RevocationRefusedError: One is revoked already (`rule` is `already-revoked`).
+        """
         with self._workspace.transaction():
             known = self.revoked()
-            for entry in entries:
-                if entry.serial in known:
-                    raise _already(known[entry.serial])
-            events = [
-                {"event": "revoked", **Revocation(e.serial, e.name, now, reason, e.not_after).to_json()}
-                for e in entries
-            ]
-            self._append(events)
+            for each in revocations:
+                if each.serial in known:
+                    raise _already(known[each.serial])
+            self._append([{"event": "revoked", **each.to_json()} for each in revocations])
             return self.publish()
 
     def release(self, serial: str) -> RevocationList:

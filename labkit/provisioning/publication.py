@@ -1,0 +1,168 @@
+"""From a decision to its effect: the revocation list, the broker that goes by it, and the session that is open."""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from labkit.broker import attach
+from labkit.errors import BrokerError, BrokerNotRunningError, NotConnectedError
+from labkit.mqtt import Endpoint, Identity, open_session
+from labkit.pki import DEVICE, Reason, Revocation
+from labkit.workspace import write_together
+
+if TYPE_CHECKING:
+    from labkit.devices import Registry
+    from labkit.pki import RevocationList, Store
+
+LATER = dt.timedelta(minutes=5)
+"""How long superseded certificates wait for the next list: nobody has an interest in using them."""
+
+
+class Publication:
+    """Brings what the registry has decided to the places that act on it.
+
+    The registry comes first. A crash between its decision and the list costs nothing: the next publication takes up
+    everything that is not on the list yet.
+
+    Args:
+        registry: The fleet.
+        store: The devices' authority, whose register and list are used.
+        broker: The folder of the broker to tell, if it runs.
+    """
+
+    def __init__(self, registry: Registry, store: Store, *, broker: Path | None = None) -> None:
+        self._registry = registry
+        self._store = store
+        self._broker = broker
+        self._timer: threading.Timer | None = None
+        self._lock = threading.Lock()
+
+    def publish(self) -> RevocationList:
+        """Put on the list what the registry has ended, and return the list; a new one only where one is needed.
+
+        Raises:
+            AuthorityMissingError, WorkspaceCorruptError, DiskFullError: The list is as it was.
+        """
+        register = self._store.revocations
+        with self._store.workspace.transaction():
+            known = register.revoked()
+            with self._registry.read() as tx:
+                ended = [each for each in tx.certificates.ended() if each.entry.serial not in known]
+            if not ended:
+                return register.ensure()
+            return register.enter(
+                [
+                    Revocation(
+                        each.entry.serial,
+                        each.entry.name,
+                        each.ended_at or each.entry.not_before,
+                        each.reason or Reason.UNSPECIFIED,
+                        each.entry.not_after,
+                    )
+                    for each in ended
+                ]
+            )
+
+    def publish_later(self) -> None:
+        """Publish within a few minutes, once for all that comes until then."""
+        with self._lock:
+            if self._timer is None:
+                self._timer = threading.Timer(LATER.total_seconds(), self._publish_now)
+                self._timer.daemon = True
+                self._timer.start()
+
+    def _publish_now(self) -> None:
+        with self._lock:
+            self._timer = None
+        self.publish()
+        self.reload()
+
+    def close(self) -> None:
+        """Forget what was to be published later; the next publication has it."""
+        with self._lock:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+
+    def reload(self) -> bool:
+        """Have the broker read the list again, and return whether there is one that goes by it.
+
+        Raises:
+            BrokerError: There is one, and it refused.
+        """
+        if self._broker is None:
+            return False
+        try:
+            running = attach(self._broker)
+        except BrokerNotRunningError:
+            return False
+        if not any(listener.crlfile for listener in running.config.listeners):
+            return False
+        running.reload()
+        return True
+
+    def shut_out(self, device_id: str) -> list[str]:
+        """Shut a device out that the registry has taken out of service, and return what was done, in words.
+
+        The list keeps it from coming back, the rules take its rights, and its session ends: the authority takes it over
+        with a certificate made for that moment, which is on the list itself before anybody could use it again.
+
+        Raises:
+            BrokerError: The broker did not do as it was told. The list is published all the same.
+        """
+        listed = self.publish()
+        done = [f"list number {listed.number} published"]
+        if self._broker is None:
+            return done
+        try:
+            running = attach(self._broker)
+        except BrokerNotRunningError:
+            return [*done, "no broker runs here"]
+        if not self.reload():
+            raise BrokerError(
+                "The broker goes by no revocation list, so it lets the device in.",
+                advice="Start it again, now that there is a list: labkit broker stop, labkit broker run",
+            )
+        done.append("broker reloaded")
+        running.deny(device_id)
+        done.append("rights taken")
+        if self._take_over(device_id, Endpoint(running.host, running.port)):
+            done.append("session cut")
+        self.publish()
+        self.reload()
+        return done
+
+    def _take_over(self, device_id: str, endpoint: Endpoint) -> bool:
+        # MQTT 5 §3.1.4: a second connection with the same client id ends the first; the broker takes client ids from
+        # certificates, so it needs one with this name.
+        issued = self._store.authority().recording(self._registry.ledger).issue_device(
+            device_id, profile=replace(DEVICE, days=1), renew=True
+        )  # fmt: skip
+        serial = f"{issued.certificate.serial_number:x}"
+        try:
+            with TemporaryDirectory(prefix="labkit-") as folder:
+                identity = Identity(Path(folder, "certificate"), Path(folder, "key"))
+                write_together(
+                    [
+                        (identity.key, issued.key_pem, True),
+                        (identity.certificate, issued.certificate_pem, False),
+                    ]
+                )
+                with (
+                    suppress(NotConnectedError),
+                    open_session(
+                        endpoint, trust=self._store.trust_anchor, identity=identity, client_id=device_id
+                    ),
+                ):
+                    return True
+        finally:
+            with self._registry.begin() as tx:
+                tx.certificates.end(serial, Reason.CESSATION_OF_OPERATION)
+                tx.trail.note("service", "session-taken-over", device_id, serial=serial)
+        return False

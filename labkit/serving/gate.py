@@ -1,0 +1,231 @@
+"""What stands before every service: limits before parsing, one log line a decision, problem details for every refusal."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import math
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from labkit.clock import SYSTEM_CLOCK
+from labkit.serving.limits import RateLimit
+from labkit.serving.problems import MEDIA_TYPE, Problem, common
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, MutableMapping
+    from pathlib import Path
+
+    Scope = MutableMapping[str, Any]
+    Message = MutableMapping[str, Any]
+    Receive = Callable[[], Awaitable[Message]]
+    Send = Callable[[Message], Awaitable[None]]
+    Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+logger = logging.getLogger("labkit.serving")
+
+BODY_BYTES = 16 * 1024
+"""Longest body that is looked at."""
+
+DRAINED_BYTES = 1024 * 1024
+"""How much of a longer one is read and thrown away, so that the refusal is seen and not the reset of the connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much one address may ask for.
+
+    Attributes:
+        requests_per_minute: All requests; 0 sets no limit.
+        failures_per_minute: Refusals of a token or of a password; 0 sets no limit.
+    """
+
+    requests_per_minute: float = 600
+    failures_per_minute: float = 10
+
+
+class Decision:
+    """What is known of one request; those who handle it add to it, and its log line is written at the end.
+
+    Attributes:
+        code: The stable code of the decision.
+        actor: Who asked, as far as that was proven.
+        subject: About which device.
+        failed_secret: Whether a token or password was wrong, so that it counts against the address.
+    """
+
+    __slots__ = ("actor", "code", "failed_secret", "subject")
+
+    def __init__(self) -> None:
+        self.code = ""
+        self.actor = ""
+        self.subject = ""
+        self.failed_secret = False
+
+
+class DecisionLog:
+    """The log of decisions: one line of JSON each, appended whole, also by several processes.
+
+    Args:
+        path: The file; None keeps no log.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._file = None if path is None else os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+
+    def write(self, **values: Any) -> None:
+        """Append a line."""
+        if self._file is not None:
+            line = json.dumps({"at": SYSTEM_CLOCK.now().isoformat(timespec="milliseconds"), **values}) + "\n"
+            os.write(self._file, line.encode())
+
+
+class Refused(Exception):  # noqa: N818 - it is no error: it carries the answer
+    """Ends the handling of a request with a problem."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.code)
+        self.problem = problem
+
+
+class Gate:
+    """An ASGI application that stands before another.
+
+    Args:
+        application: The one behind it.
+        limits: How much an address may ask for.
+        log: Where decisions are written.
+    """
+
+    def __init__(
+        self,
+        application: Application,
+        *,
+        limits: Limits,
+        log: DecisionLog,
+    ) -> None:
+        self._application = application
+        self._requests = RateLimit(limits.requests_per_minute)
+        self._failures = RateLimit(limits.failures_per_minute)
+        self._log = log
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request, or pass on what is none."""
+        if scope["type"] != "http":
+            await self._application(scope, receive, send)
+            return
+        started = time.monotonic()
+        decision = Decision()
+        scope.setdefault("state", {})["decision"] = decision
+        address = (scope.get("client") or ("", 0))[0]
+        answer = _Answer(send)
+        problem = await self._handle(scope, receive, answer, decision, address)
+        if problem is not None and not answer.begun:
+            decision.code = decision.code or problem.code
+            await answer.refuse(problem)
+        self._log.write(
+            code=decision.code or ("ok" if answer.status < 400 else "refused"),
+            status=answer.status,
+            method=scope["method"],
+            path=scope["path"][:200],
+            address=address,
+            actor=decision.actor,
+            subject=decision.subject,
+            ms=round((time.monotonic() - started) * 1000, 1),
+        )
+
+    async def _handle(
+        self, scope: Scope, receive: Receive, answer: _Answer, decision: Decision, address: str
+    ) -> Problem | None:
+        wait = max(self._requests.wait(address), self._failures.wait(address))
+        if wait:
+            return common("rate-limited", Retry_After=str(math.ceil(wait)))
+        self._requests.count(address)
+        try:
+            body = await _whole_body(scope, receive)
+            await self._application(scope, _replay(body, receive), answer)
+        except Refused as refused:
+            return refused.problem
+        except _GoneError:
+            decision.code = "gone"
+        except Exception:
+            decision.code = "internal"
+            logger.exception("%s %s", scope["method"], scope["path"][:200])
+            return common("internal")
+        if decision.failed_secret:
+            self._failures.count(address)
+        return None
+
+
+class _Answer:
+    """The way out, which remembers what went through it."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.begun = False
+        self.status = 0
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.begun, self.status = True, message["status"]
+            # Nothing here is for a browser, and none of it is for a cache unless it says so.
+            names = {name.lower() for name, _ in message.get("headers", ())}
+            extra = [] if b"cache-control" in names else [(b"cache-control", b"no-store")]
+            message["headers"] = [
+                *message.get("headers", ()),
+                (b"x-content-type-options", b"nosniff"),
+                *extra,
+            ]
+        await self._send(message)
+
+    async def refuse(self, problem: Problem) -> None:
+        body = problem.body()
+        headers = {"content-type": MEDIA_TYPE, "content-length": str(len(body)), **problem.headers}
+        if problem.code in {"body-too-large", "request-timeout"}:
+            headers["connection"] = "close"
+        encoded = [(name.lower().encode(), text.encode()) for name, text in headers.items()]
+        await self({"type": "http.response.start", "status": problem.kind.status, "headers": encoded})
+        await self({"type": "http.response.body", "body": body})
+
+
+class _GoneError(Exception):
+    """The other side went away in the middle of its request."""
+
+
+async def _whole_body(scope: Scope, receive: Receive) -> bytes:
+    told = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+    too_long = told.isdigit() and int(told) > BODY_BYTES
+    body, thrown = b"", 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _GoneError
+        part = message.get("body", b"")
+        if too_long or len(body) + len(part) > BODY_BYTES:
+            too_long, thrown = True, thrown + len(part)
+        else:
+            body += part
+        if thrown > DRAINED_BYTES or not message.get("more_body"):
+            break
+    if too_long:
+        raise Refused(common("body-too-large", f"More than {BODY_BYTES} bytes."))
+    return body
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    parts = [body]
+
+    async def again() -> Message:
+        if parts:
+            return {"type": "http.request", "body": parts.pop(), "more_body": False}
+        return await receive()
+
+    return again
+
+
+async def in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Run what waits for a disk or computes, beside the loop that serves everybody."""
+    return await asyncio.get_running_loop().run_in_executor(None, function, *arguments)

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 CONNECTION = ("tcp", "tls", "mqtt", "authorised")
 """Stages of a connection, in order. The verdict of an attempt falls at the furthest stage that it entered."""
 
-STAGES: Mapping[str, tuple[str, ...]] = {"connection": CONNECTION}
+HTTP = ("tcp", "tls", "http")
+"""Stages of a request."""
+
+STAGES: Mapping[str, tuple[str, ...]] = {"connection": CONNECTION, "http": HTTP}
 """The ordered vocabulary of stages, by domain."""
 
 ACCEPTED = "accepted"

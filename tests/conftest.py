@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
 import ipaddress
 import os
 import random
+import secrets
+import shutil
 import signal
 import socket
+import subprocess
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,7 +26,6 @@ from labkit.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from labkit.broker import Mosquitto
 
@@ -139,3 +144,53 @@ def site(mosquitto: Mosquitto, tmp_path_factory: pytest.TempPathFactory) -> Iter
     with mutual_tls(shared) as running:
         yield running
         print(running.broker.log.tail(30))
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """Return the URL of a real PostgreSQL's first database, listening on a socket in a folder of ours alone."""
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    found = programs[-1] if programs else shutil.which("initdb")
+    if found is None or importlib.util.find_spec("psycopg") is None:
+        missing("PostgreSQL is not on this machine, or its driver is not (lab.py extras)")
+    bin_folder = Path(str(found)).resolve().parent
+    folder = Path(tempfile.mkdtemp(prefix="labkit-pg-"))
+    user = "postgres" if os.geteuid() == 0 else None  # it refuses to run as root
+    if user:
+        shutil.chown(folder, user)
+
+    def do(*words: str) -> None:
+        subprocess.run(words, user=user, check=True, cwd=folder, stdout=subprocess.DEVNULL)
+
+    data = str(folder / "data")
+    do(str(bin_folder / "initdb"), "-D", data, "-A", "trust", "-U", "postgres", "--no-sync")
+    options = f"-c listen_addresses= -c unix_socket_directories={folder} -c max_connections=200"
+    pg_ctl = str(bin_folder / "pg_ctl")
+    do(pg_ctl, "-D", data, "-o", options, "-w", "-l", str(folder / "log"), "start")
+    try:
+        yield f"postgresql+psycopg://postgres@/postgres?host={folder}"
+    finally:
+        do(pg_ctl, "-D", data, "-m", "immediate", "-w", "stop")
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def fresh_database(postgresql: str) -> str:
+    """Return the URL of an empty database on PostgreSQL."""
+    import sqlalchemy as sa
+
+    name = f"fleet_{secrets.token_hex(6)}"
+    engine = sa.create_engine(postgresql, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(sa.text(f"CREATE DATABASE {name}"))
+    engine.dispose()
+    return postgresql.replace("/postgres?", f"/{name}?")
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.tool)])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Return where a fresh registry can be, once for each kind of database."""
+    if request.param == "sqlite":
+        return str(tmp_path / "registry" / "fleet.db")
+    url: str = request.getfixturevalue("fresh_database")
+    return url

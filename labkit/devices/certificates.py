@@ -60,7 +60,7 @@ _BY_REPLACED = sa.select(certificates).where(certificates.c.replaces == sa.bindp
 _BY_NAME = (
     sa.select(certificates)
     .where(certificates.c.name == sa.bindparam("wanted"))
-    .order_by(certificates.c.not_before, certificates.c.serial)
+    .order_by(certificates.c.recorded_at, certificates.c.serial)
 )
 _VALID_OF = sa.select(certificates.c.serial, certificates.c.not_after).where(
     certificates.c.name == sa.bindparam("wanted"),
@@ -109,6 +109,7 @@ class Certificates:
                 "serial": e.serial, "fingerprint": e.fingerprint, "name": e.name, "profile": e.profile,
                 "issuer": e.issuer, "key": e.key, "not_before": e.not_before, "not_after": e.not_after,
                 "der": e.der, "status": status.value, "replaces": replaces,
+                "recorded_at": self._now,
             }
             for e in entries
         ]  # fmt: skip
@@ -121,7 +122,7 @@ class Certificates:
 
     def entries(self) -> list[Entry]:
         """Return everything that was issued, oldest first."""
-        rows = self._connection.execute(sa.select(certificates).order_by(certificates.c.not_before))
+        rows = self._connection.execute(sa.select(certificates).order_by(certificates.c.recorded_at))
         return [_entry(row) for row in rows]
 
     def by_fingerprint(self, fingerprint: str) -> Certificate | None:

@@ -82,6 +82,7 @@ certificates = Table(
     Column("key", String(64), nullable=False, unique=True),
     Column("not_before", Moment, nullable=False),
     Column("not_after", Moment, nullable=False),
+    Column("recorded_at", Moment, nullable=False),
     Column("status", String(16), nullable=False),
     Column("reason", String(32)),
     Column("ended_at", Moment),

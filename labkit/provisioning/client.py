@@ -227,8 +227,8 @@ def renew(client: Client, slots: Slots, *, device_id: str | None = None) -> Slot
     current = slots.current
     if current is None:
         raise SlotsError("The device has no identity to renew.", advice="Enrol it first.", path=slots.folder)
-    spare = slots.spare
-    if not _newer(slots, spare, current):
+    spare = slots.installed
+    if spare is None:
         name = device_id or common_name(current.certificate.subject)
         granted = client.as_device(current).renew(make_request(slots.stage(), name))
         spare = slots.install(granted["chain"])
@@ -249,12 +249,6 @@ def renewal_due(client: Client, slots: Slots, *, clock: Clock = SYSTEM_CLOCK) ->
         return False
     told = client.as_device(current).call("GET", "/config")["renew_after"]
     return clock.now() >= dt.datetime.fromisoformat(told)
-
-
-def _newer(slots: Slots, spare: Slot, current: Slot) -> bool:
-    if not slots.complete(spare):
-        return False
-    return spare.certificate.not_valid_before_utc >= current.certificate.not_valid_before_utc
 
 
 def waits(*, base: float = 1.0, cap: float = 60.0, source: random.Random | None = None) -> Iterator[float]:

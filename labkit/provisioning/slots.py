@@ -114,11 +114,12 @@ class Slots:
         again and gets the same certificate.
         """
         slot = self.spare
-        if slot.key.exists() and not slot.chain.exists():
+        if self._next() == slot.name and slot.key.exists() and not slot.chain.exists():
             return Key.load(slot.key.read_bytes(), path=slot.key)
-        slot.chain.unlink(missing_ok=True)  # first: a new key beside an old chain would look like an identity
+        self.discard_spare()
         key = Key.generate()
         write_atomic(slot.key, key.pem(), secret=True)
+        write_atomic(self._path("next"), slot.name)
         return key
 
     def install(self, chain: str) -> Slot:
@@ -139,6 +140,12 @@ class Slots:
         write_atomic(slot.chain, chain)
         return slot
 
+    @property
+    def installed(self) -> Slot | None:
+        """The slot with a newer identity than the one in use, if a renewal got that far."""
+        spare = self.spare
+        return spare if self._next() == spare.name and self.complete(spare) else None
+
     def switch(self) -> Slot:
         """Use the other slot from now on, and return it.
 
@@ -149,11 +156,13 @@ class Slots:
         if not self.complete(slot):
             raise SlotsError(f"Slot {slot.name} holds no identity.", advice="Renew first.", path=self.folder)
         write_atomic(self._path("in-use"), slot.name)
+        self._path("next").unlink(missing_ok=True)
         return slot
 
     def discard_spare(self) -> None:
         """Erase what is in the slot that is not in use."""
         slot = self.spare
+        self._path("next").unlink(missing_ok=True)
         slot.chain.unlink(missing_ok=True)
         if slot.key.exists():
             # Overwritten first: a courtesy on a file system, the right order on flash.
@@ -168,6 +177,14 @@ class Slots:
             return fingerprint(check_policy(slot.certificate.public_key())) == key.fingerprint
         except (OSError, ValueError, LabError):
             return False
+
+    def _next(self) -> str:
+        # Which slot is being filled. Without it, an old identity that a crash left behind would look like a new one.
+        # After a switch that was cut off it names the slot that is in use by now, and nothing is being filled.
+        try:
+            return self._path("next").read_text(encoding="ascii").strip()
+        except FileNotFoundError:
+            return ""
 
     def _slot(self, name: str) -> Slot:
         return Slot(name, self._path(f"{name}.key"), self._path(f"{name}.crt"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -92,5 +91,4 @@ def of_status(status: int, detail: str = "") -> Problem:
     by_status = {kind.status: code for code, kind in COMMON.items()}
     if status in by_status:
         return common(by_status[status], detail)
-    phrase = HTTPStatus(status).phrase
-    return Problem(phrase.lower().replace(" ", "-"), Kind(status, phrase, "See /openapi.json."), detail)
+    return Problem(f"status-{status}", Kind(status, "The request can't be answered", "See /openapi.json."), detail)

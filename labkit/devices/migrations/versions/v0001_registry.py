@@ -56,6 +56,7 @@ def upgrade() -> None:
         sa.Column("key", sa.String(64), nullable=False),
         sa.Column("not_before", _MOMENT, nullable=False),
         sa.Column("not_after", _MOMENT, nullable=False),
+        sa.Column("recorded_at", _MOMENT, nullable=False),
         sa.Column("status", sa.String(16), nullable=False),
         sa.Column("reason", sa.String(32)),
         sa.Column("ended_at", _MOMENT),

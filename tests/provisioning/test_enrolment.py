@@ -1,0 +1,281 @@
+"""First boot: a token and a request become a certificate, once."""
+
+from __future__ import annotations
+
+import json
+import ssl
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.x509.oid import NameOID
+
+from labkit.devices import Registry, State
+from labkit.errors import RefusedError
+from labkit.mqtt import Identity
+from labkit.pki import Key, make_request, openssl
+from labkit.pki.template import common_name
+from labkit.provisioning.client import Client
+from labkit.scenarios.provisioning import ProvisioningSite, attempt
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from labkit.outcome import Outcome
+
+
+def registry(office: ProvisioningSite) -> Registry:
+    """Return the service's registry, to look into it."""
+    return Registry.open(office.store.workspace.path("registry/fleet.db"))
+
+
+def counts(office: ProvisioningSite) -> tuple[int, int]:
+    """Return how many certificates there are, and how many tokens were spent."""
+    with registry(office) as found, found.read() as tx:
+        spent = [
+            token for device in tx.fleet.list() for token in tx.tokens.of(device.device_id) if token.used_at
+        ]
+        return len(tx.certificates.entries()), len(spent)
+
+
+def test_first_boot(office: ProvisioningSite, tmp_path: Path) -> None:
+    """A device gets a certificate that openssl verifies, and erases its token."""
+    slots = office.enrolled("first-boot")
+    slot = slots.current
+    assert slot is not None
+    assert "first-boot" == common_name(slot.certificate.subject)
+    assert slots.token is None
+    leaf = tmp_path / "leaf.crt"
+    leaf.write_bytes(slot.certificate.public_bytes(serialization.Encoding.PEM))
+    verdict = openssl.verify(leaf, trust=office.store.trust_anchor, untrusted=slot.chain, purpose="sslclient")
+    assert verdict.ok, verdict
+    assert State.ENROLLED.value == office.show("first-boot")["state"]
+
+
+def test_the_token_decides_on_the_name(office: ProvisioningSite) -> None:
+    """Whatever subject and extensions a request asks for, the certificate has the token's device and our profile."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    wanted = [("admin",), ("sensor-001/commands",), ("+",), ("x" * 64,), ("a", "admin")]
+    for number, names in enumerate(wanted):
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, n) for n in names])
+        builder = (
+            x509.CertificateSigningRequestBuilder(subject)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .add_extension(x509.SubjectAlternativeName([x509.DNSName("broker.local")]), critical=False)
+        )
+        pem = builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+        told = office.anyone.provision(office.token(f"named-{number}"), pem)
+        made = x509.load_pem_x509_certificate(told["certificate"].encode())
+        assert f"named-{number}" == common_name(made.subject)
+        assert not made.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+        san = made.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        assert [f"named-{number}"] == san.get_values_for_type(x509.DNSName)
+        assert {"basicConstraints", "subjectAltName"} <= set(told["ignored"])
+
+
+def test_a_lost_reply_is_given_again(office: ProvisioningSite) -> None:
+    """The same token with the same key gets the identical certificate; nothing more is issued or spent."""
+    token, key = office.token("lost-reply"), Key.generate()
+    first = office.anyone.provision(token, make_request(key, "lost-reply"))
+    before = counts(office)
+    again = office.anyone.provision(token, make_request(key, "something-else"))
+    assert (first["certificate"], False, True) == (again["certificate"], first["repeated"], again["repeated"])
+    assert before == counts(office)
+
+
+def test_a_spent_token_is_spent(office: ProvisioningSite) -> None:
+    """With another key it is refused, leaves a line in the trail, and nothing is issued; the control went through."""
+    token = office.token("spent")
+    assert office.ask(token).accepted
+    before = counts(office)
+    assert "token-spent" == office.ask(token).reason
+    assert before == counts(office)
+    with registry(office) as found, found.read() as tx:
+        assert "token-reused" == tx.trail.events("spent")[-1].action
+
+
+def test_tokens_end(office: ProvisioningSite) -> None:
+    """A token that has run out, one that was taken back, and one that never was are told apart; a good one counts."""
+    late, withdrawn, good = office.token("late", hours=1e-9), office.token("withdrawn"), office.token("good")
+    office.operator.call("DELETE", "/devices/withdrawn/tokens")
+    before = counts(office)
+    assert "token-expired" == office.ask(late).reason
+    assert "token-revoked" == office.ask(withdrawn).reason
+    assert "token-unknown" == office.ask(good[:-1] + ("A" if good[-1] != "A" else "B")).reason
+    assert "token-unknown" == office.ask("x").reason
+    assert before == counts(office)
+    assert office.ask(good).accepted
+
+
+def _request(key: object, name: str = "sensor-001") -> bytes:
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    digest = None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
+    signed = x509.CertificateSigningRequestBuilder(subject).sign(key, digest)  # type: ignore[call-overload]
+    pem: bytes = signed.public_bytes(serialization.Encoding.PEM)
+    return pem
+
+
+def test_requests_that_prove_nothing(office: ProvisioningSite) -> None:
+    """Each request that is wrong is refused for what is wrong with it, the token stays good, and then it counts."""
+    token, key = office.token("hostile"), ec.generate_private_key(ec.SECP256R1())
+    good = _request(key)
+    der = bytearray(x509.load_pem_x509_csr(good).public_bytes(serialization.Encoding.DER))
+    der[-1] ^= 1
+    broken = ssl.DER_cert_to_PEM_cert(bytes(der)).replace("CERTIFICATE", "CERTIFICATE REQUEST").encode()
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    cases = {
+        "csr-not-one-request": [
+            good + good,
+            good + private,
+            b"nothing",
+            b"\0" + b"x" * 10,
+            b"-----BEGIN X-----",
+        ],
+        "csr-unreadable": [
+            good[:150] + b"\n-----END CERTIFICATE REQUEST-----\n",
+            good.replace(b"M", b"?", 3),
+        ],
+        "csr-no-proof": [broken],
+        "key-rsa-too-short": [_request(rsa.generate_private_key(65537, 1024))],
+        "key-curve": [_request(ec.generate_private_key(ec.SECP256K1()))],
+        "key-kind": [_request(ed25519.Ed25519PrivateKey.generate())],
+    }
+    before = counts(office)
+    for reason, requests in cases.items():
+        for pem in requests:
+            outcome = attempt(lambda pem=pem: office.anyone.provision(token, pem))  # type: ignore[misc]
+            assert ("http", reason) == (outcome.stage, outcome.reason), pem
+    assert before == counts(office)
+    assert attempt(lambda: office.anyone.provision(token, good)).accepted
+
+
+def test_a_key_is_one_devices(office: ProvisioningSite) -> None:
+    """A second device can't have the key of the first, and its token stays good for another key."""
+    key = Key.generate()
+    assert office.ask(office.token("key-one"), key=key).accepted
+    token = office.token("key-two")
+    assert "key-reused" == office.ask(token, key=key).reason
+    assert office.ask(token).accepted
+
+
+def test_a_new_token_replaces_the_old_identity(office: ProvisioningSite) -> None:
+    """Who enrols again has one certificate that counts; the one before is refused as superseded."""
+    old = office.enrolled("again").current
+    assert old is not None
+    chain, key = old.chain.read_bytes(), old.key.read_bytes()
+    office.enrolled("again")
+    folder = office.store.workspace.path("scratch")
+    (folder / "old.crt").write_bytes(chain)
+    (folder / "old.key").write_bytes(key)
+    before = Client(
+        office.service.url,
+        trust=office.store.trust_anchor,
+        identity=Identity(folder / "old.crt", folder / "old.key"),
+    )
+    assert "certificate-superseded" == attempt(lambda: before.call("GET", "/config")).reason
+    now = office.slots("again").current
+    assert now is not None
+    assert attempt(lambda: office.anyone.as_device(now).call("GET", "/config")).accepted
+
+
+def test_operators_are_of_another_authority(office: ProvisioningSite) -> None:
+    """A device's certificate, even one called admin, or none at all opens nothing administrative."""
+    slot = office.enrolled("ambitious").current
+    assert slot is not None
+    impostor = office.client(office.store.identity("admin"))  # of the devices' authority
+    calls = [
+        ("POST", "/tokens", {"device_ids": ["ambitious"]}),
+        ("GET", "/devices", None),
+        ("GET", "/devices/ambitious", None),
+    ]
+    before = counts(office)
+    for method, path, value in calls:
+        for client, reason in (
+            (office.anyone, "certificate-missing"),
+            (office.anyone.as_device(slot), "not-an-operator"),
+            (impostor, "not-an-operator"),
+        ):
+            outcome = attempt(lambda c=client, m=method, p=path, v=value: c.call(m, p, v))  # type: ignore[misc]
+            assert reason == outcome.reason
+        assert attempt(lambda m=method, p=path, v=value: office.operator.call(m, p, v)).accepted  # type: ignore[misc]
+    assert before == counts(office)
+
+
+def test_a_header_proves_nothing(office: ProvisioningSite) -> None:
+    """Who writes a certificate into a header instead of presenting it is nobody."""
+    files = office.store.workspace.path("operators/admin.crt").read_text().replace("\n", "%0A")
+    names = (
+        "X-Client-Cert",
+        "X-SSL-Client-Cert",
+        "Ssl-Client-Cert",
+        "X-Forwarded-Client-Cert",
+        "Client-Cert",
+    )
+    headers = {**dict.fromkeys(names, files), "X-Forwarded-For": "10.0.0.1", "X-Forwarded-Proto": "https"}
+    reply = office.anyone.send("GET", "/devices", headers=headers)
+    assert (401, "certificate-missing") == (reply.status, reply.json()["code"])
+    assert '"127.0.0.1"' in office.decisions.read_text().splitlines()[-1]
+
+
+def test_operators_are_no_devices(office: ProvisioningSite) -> None:
+    """An operator's certificate can't renew or fetch a device's configuration, and neither can one without a record."""
+    assert "not-a-device" == attempt(lambda: office.operator.call("GET", "/config")).reason
+    stranger = office.client(office.store.identity("not-in-registry"))
+    assert "certificate-unknown" == attempt(lambda: stranger.call("GET", "/config")).reason
+
+
+def test_one_log_line_a_decision(office: ProvisioningSite) -> None:
+    """Each request leaves one line with its code, and none has the token or a key in it."""
+    token = office.token("logged")
+    lines = len(office.decisions.read_text().splitlines())
+    key = Key.generate()
+    assert office.ask(token, key=key).accepted
+    office.ask(token, key=key)
+    office.ask(token)
+    fresh = [json.loads(line) for line in office.decisions.read_text().splitlines()[lines:]]
+    assert [("issued", 200), ("repeated", 200), ("token-spent", 409)] == [
+        (e["code"], e["status"]) for e in fresh
+    ]
+    assert ["logged", "logged", ""] == [e["subject"] for e in fresh]
+    everything = (
+        office.decisions.read_text() + office.store.workspace.path("registry/service.log").read_text()
+    )
+    assert token not in everything
+    assert "PRIVATE" not in everything
+
+
+def test_of_eight_at_once_one_gets_it(office: ProvisioningSite) -> None:
+    """Eight clients with a key each race for one token: one certificate, seven refusals, one spent token."""
+    token, before = office.token("raced"), counts(office)
+
+    def ask(_: int) -> Outcome:
+        return office.ask(token)
+
+    with ThreadPoolExecutor(8) as pool:
+        found = [outcome.reason for outcome in pool.map(ask, range(8))]
+    assert {"accepted": 1, "token-spent": 7} == {reason: found.count(reason) for reason in set(found)}
+    assert (before[0] + 1, before[1] + 1) == counts(office)
+
+
+def test_what_is_refused_says_what_to_do(office: ProvisioningSite) -> None:
+    """A refusal is a problem document with a stable code and advice, and is never to be cached."""
+    reply = office.anyone.send("POST", "/provision", b'{"token": "x"}', media_type="application/json")
+    told = reply.json()
+    assert (400, "application/problem+json", "malformed", 400) == (
+        reply.status, reply.media_type, told["code"], told["status"],
+    )  # fmt: skip
+    assert {"type", "title", "advice", "detail"} <= told.keys()
+
+
+def test_the_clients_error_carries_the_code(office: ProvisioningSite) -> None:
+    """A refusal comes out of the client as an error with the service's code and advice."""
+    with pytest.raises(RefusedError) as caught:
+        office.anyone.provision("nonsense", make_request(Key.generate(), "x"))
+    assert "token-unknown" == caught.value.code
+    assert caught.value.advice

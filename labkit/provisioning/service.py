@@ -14,8 +14,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
 
 from labkit import errors
 from labkit.provisioning import device_routes, est, operator_routes
@@ -109,8 +110,6 @@ def _add_handlers(app: FastAPI) -> None:
         return answer(request, common("malformed", said))
 
     @app.exception_handler(HTTPException)
-    @app.exception_handler(404)
-    @app.exception_handler(405)
     async def other(request: Request, error: HTTPException) -> Response:
         return answer(request, of_status(error.status_code))
 

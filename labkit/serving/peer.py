@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from asyncio import sslproto
+from asyncio.sslproto import SSLProtocol
 from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -37,6 +39,24 @@ class Loop(asyncio.SelectorEventLoop):
         if options.get("ssl"):
             options.setdefault("ssl_handshake_timeout", HANDSHAKE_SECONDS)
         return await super().create_server(*arguments, **options)
+
+
+class _SpeakingProtocol(SSLProtocol):
+    """asyncio's TLS, which says why before it hangs up.
+
+    asyncio drops the alert that OpenSSL has written for a handshake that failed, and the other side sees nothing but
+    the end of the connection.
+    """
+
+    def _on_handshake_complete(self, handshake_exc: BaseException | None) -> None:
+        if handshake_exc is not None:
+            self._process_outgoing()  # type: ignore[attr-defined]
+        super()._on_handshake_complete(handshake_exc)
+
+
+def speak_before_hanging_up() -> None:
+    """Let asyncio send TLS alerts, in this process."""
+    sslproto.SSLProtocol = _SpeakingProtocol  # type: ignore[misc]
 
 
 class Connection(HttpToolsProtocol):

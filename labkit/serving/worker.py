@@ -19,7 +19,7 @@ from typing import Any
 import uvicorn
 
 from labkit.errors import LabError
-from labkit.serving.peer import LOOP, Connection
+from labkit.serving.peer import LOOP, Connection, speak_before_hanging_up
 
 READY = "ready"
 KEEP_ALIVE_SECONDS = 5
@@ -53,6 +53,7 @@ def main() -> int:
     """Serve until standard input ends or a signal comes."""
     settings: dict[str, Any] = json.loads(sys.stdin.readline())
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    speak_before_hanging_up()
     listening = socket.socket(fileno=settings["socket"]) if "socket" in settings else _listen(settings)
     module, _, name = settings["application"].partition(":")
     try:

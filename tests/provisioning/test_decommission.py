@@ -1,0 +1,109 @@
+"""The end of a device's life: on the list, without rights, and its session cut, on a real broker."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from labkit.errors import NotConnectedError, RefusedError
+from labkit.scenarios.provisioning import ProvisioningSite, attempt, provisioning_site
+from labkit.scenarios.revocation import revoking_broker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from labkit.broker import Mosquitto
+    from labkit.pki import Store
+    from labkit.scenarios import Site
+
+pytestmark = pytest.mark.broker
+
+
+@pytest.fixture
+def plant(mosquitto: Mosquitto, store: Store) -> Iterator[tuple[ProvisioningSite, Site]]:
+    """Return a service and the broker that it tells of revocations."""
+    with revoking_broker(store) as site, provisioning_site(store) as office:
+        yield office, site
+
+
+def test_out_of_service(plant: tuple[ProvisioningSite, Site]) -> None:
+    """A decommissioned device can't come back, its open session ends, and its neighbour notices nothing."""
+    office, site = plant
+    leaving, staying = office.enrolled("leaving"), office.enrolled("staying")
+    one, two = leaving.current, staying.current
+    assert one
+    assert two
+    with site.session(one.files("leaving")) as session, site.session(two.files("staying")) as neighbour:
+        assert session.publish("devices/leaving/telemetry", "42") < 0x80
+        done = office.act("leaving", "decommission", {"reason": "key-compromise"})["done"]
+        assert ["rights taken", "session cut"] == done[-2:]
+        with pytest.raises(NotConnectedError, match="of no use"):
+            session.publish("devices/leaving/telemetry", "43")
+        assert "already connected, closing old connection" in site.broker.log.tail(50)
+        assert neighbour.publish("devices/staying/telemetry", "42") < 0x80
+    refused = site.attempt(one.files("leaving"))
+    assert ("tls", "certificate-revoked") == (refused.stage, refused.reason)
+    assert site.attempt(two.files("staying")).accepted
+    assert "device-revoked" == attempt(lambda: office.anyone.as_device(one).call("GET", "/config")).reason
+    assert "move-refused" == attempt(lambda: office.token("leaving")).reason
+    assert "gone" == office.act("leaving", "erase")["state"]
+
+
+def test_what_cut_the_session_is_on_the_list_too(plant: tuple[ProvisioningSite, Site]) -> None:
+    """The certificate that took the session over is revoked itself before the operator has an answer."""
+    office, _ = plant
+    office.enrolled("leaving")
+    office.act("leaving", "decommission", {})
+    found = office.show("leaving")["certificates"]
+    assert [("ended", "unspecified"), ("ended", "cessation-of-operation")] == [
+        (c["status"], c["reason"]) for c in found
+    ]
+    assert {c["serial"] for c in found} <= set(office.store.revocations.revoked())
+
+
+def test_a_renewed_device_keeps_its_session(plant: tuple[ProvisioningSite, Site]) -> None:
+    """During the overlap both certificates open sessions; afterwards the old one is refused and the new one is not."""
+    from labkit.pki import IdentityFiles
+    from labkit.provisioning import Publication
+    from labkit.provisioning.client import renew
+
+    office, site = plant
+    slots = office.enrolled("rotating")
+    old = slots.current
+    assert old
+    scratch = office.store.workspace.path("scratch")
+    kept = IdentityFiles("rotating", scratch / "old.crt", scratch / "old.key")
+    kept.certificate.write_bytes(old.chain.read_bytes())
+    kept.key.write_bytes(old.key.read_bytes())
+    office.act("rotating", "renewal")
+    new = renew(office.anyone, slots)
+    assert site.attempt(kept).accepted  # the list is not published yet
+    assert site.attempt(new.files("rotating")).accepted
+    from labkit.devices import Registry
+
+    with Registry.open(office.store.workspace.path("registry/fleet.db")) as registry:
+        publication = Publication(registry, office.store, broker=site.broker.folder)
+        publication.publish()
+        assert publication.reload()
+    assert "certificate-revoked" == site.attempt(kept).reason
+    assert site.attempt(new.files("rotating")).accepted
+
+
+def test_a_clone_is_shut_out_at_once(plant: tuple[ProvisioningSite, Site]) -> None:
+    """When the alarm is answered, neither of the two can connect to the broker any more."""
+    from labkit.pki import Key, make_request
+
+    office, site = plant
+    slots = office.enrolled("cloned")
+    old = slots.current
+    assert old
+    office.act("cloned", "renewal")
+    device = office.anyone.as_device(old)
+    device.renew(make_request(Key.generate(), "cloned"))
+    with pytest.raises(RefusedError) as caught:
+        device.renew(make_request(Key.generate(), "cloned"))
+    assert "clone-alarm" == caught.value.code
+    with pytest.raises(NotConnectedError), site.session(old.files("cloned")):
+        pass
+    assert "certificate-revoked" == site.attempt(old.files("cloned")).reason

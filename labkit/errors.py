@@ -43,6 +43,8 @@ attributes, so that callers and tests compare values and never text. Misuse by t
     │   ├── IdentityRefusedError                                           (path, rule)
     │   ├── ForwardSecrecyError                                            (version, suite, group)
     │   └── NotConnectedError                                              (outcome)
+    ├── FirmwareError
+    │   └── NvsRefusedError                                                (key, rule)
     ├── RegistryError                the registry of devices
     │   ├── DeviceUnknownError                                             (name)
     │   ├── DeviceExistsError                                              (name, rule)
@@ -334,6 +336,17 @@ class NotConnectedError(MqttError):
     """The session could not be opened, or is gone."""
 
     outcome: object
+
+
+class FirmwareError(LabError):
+    """What goes into a device's flash."""
+
+
+class NvsRefusedError(FirmwareError):
+    """A value that NVS can't hold, or a CSV that says something else than was meant."""
+
+    key: str
+    rule: str
 
 
 class RegistryError(LabError):

@@ -23,6 +23,10 @@ _COMMANDS = {
     "ca": ("ca", "Make a certificate authority; issue, verify, revoke and export certificates."),
     "broker": ("broker", "Run the course's broker; print its configuration."),
     "probe": ("probe", "Try one connection: where it was refused, and why."),
+    "provision": (
+        "provision",
+        "Enrol devices with tokens, renew, decommission; the factory line; the registry.",
+    ),
     "run": ("lessons", "Execute every lesson without a person and write a report."),
     "lab": ("lessons", "Open JupyterLab on the course."),
     "notebooks": ("lessons", "Build the student copies; check that none has drifted."),

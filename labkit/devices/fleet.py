@@ -116,13 +116,20 @@ class Fleet:
         return set(self._connection.execute(chosen).scalars())
 
     def list(
-        self, *, state: State | None = None, batch: str | None = None, after: str = "", limit: int = 1000
+        self,
+        *,
+        state: State | None = None,
+        batch: str | None = None,
+        find: str | None = None,
+        after: str = "",
+        limit: int = 1000,
     ) -> list[Device]:
         """Return devices in the order of their ids.
 
         Args:
             state: Only those in this state.
             batch: Only those of this batch.
+            find: Only those whose id, serial number or MAC is this.
             after: Only those whose ids come later, to go on where a page ended.
             limit: At most so many.
         """
@@ -131,6 +138,9 @@ class Fleet:
             chosen = chosen.where(devices.c.state == state.value)
         if batch is not None:
             chosen = chosen.where(devices.c.batch == batch)
+        if find is not None:
+            labels = (devices.c.id == find, devices.c.serial == find.upper(), devices.c.mac == find.lower())
+            chosen = chosen.where(sa.or_(*labels))
         return [_device(row) for row in self._connection.execute(chosen)]
 
     def count(self) -> dict[State, int]:

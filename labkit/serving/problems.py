@@ -91,4 +91,6 @@ def of_status(status: int, detail: str = "") -> Problem:
     by_status = {kind.status: code for code, kind in COMMON.items()}
     if status in by_status:
         return common(by_status[status], detail)
-    return Problem(f"status-{status}", Kind(status, "The request can't be answered", "See /openapi.json."), detail)
+    return Problem(
+        f"status-{status}", Kind(status, "The request can't be answered", "See /openapi.json."), detail
+    )

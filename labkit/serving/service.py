@@ -104,6 +104,16 @@ class RunningService:
         """Return whether every process is running."""
         return bool(self._children) and all(child.poll() is None for child in self._children)
 
+    def wait(self) -> None:
+        """Wait until a process of it ends by itself, which it should not.
+
+        Raises:
+            ServiceStartError: One has; the error has its log.
+        """
+        while self.alive():
+            Deadline(1.0).pause(1.0)
+        raise self._start_error("")
+
     def stop(self) -> None:
         """Stop it; a second time does nothing."""
         for child in self._children:

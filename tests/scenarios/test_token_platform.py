@@ -34,7 +34,7 @@ def test_a_token_travels(mosquitto: Mosquitto, store: Store) -> None:
 def test_a_certificates_door_takes_no_token(mosquitto: Mosquitto, store: Store) -> None:
     """Each door wants its own: no certificate at one, no password at the other."""
     with token_platform(store, ["sensor-001"]) as platform:
-        assert "certificate-required" == platform.site.attempt(
+        assert "no-certificate" == platform.site.attempt(
             None, username="sensor-001"
         ).reason  # fmt: skip
         assert platform.site.attempt(store.identity("sensor-001")).accepted

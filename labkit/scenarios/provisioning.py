@@ -6,13 +6,15 @@ import shutil
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from labkit.devices import Registry
 from labkit.errors import RefusedError, ServiceUnreachableError
 from labkit.mqtt import Identity
 from labkit.outcome import ACCEPTED, Outcome
 from labkit.pki import Key, Operators, make_request
-from labkit.provisioning import prepare
+from labkit.provisioning import Publication, prepare
 from labkit.provisioning.client import Client, enrol
 from labkit.provisioning.office import DECISIONS
+from labkit.provisioning.operations import Operations
 from labkit.provisioning.slots import Slots
 from labkit.serving import RunningService
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from labkit.pki import IdentityFiles, Store
+    from labkit.provisioning.operations import Dossier
 
 NAME = "provisioning.local"
 
@@ -84,6 +87,12 @@ class ProvisioningSite:
         """Return what the registry says of a device."""
         found: Mapping[str, Any] = self.operator.call("GET", f"/devices/{device_id}")
         return found
+
+    def dossier(self, device_id: str) -> Dossier:
+        """Return everything that is known of a device, straight from the registry."""
+        where = self.service.settings.options["registry"]
+        with Registry.open(where) as registry:
+            return Operations(registry, Publication(registry, self.store)).dossier(device_id)
 
     def ask(self, token: str, *, subject: str = "sensor-001", key: Key | None = None) -> Outcome:
         """Ask for a certificate, and return what became of it; see `attempt`."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["find", "slugs"]
 
-_ORDER = ("start-here", "tls", "certificate-authority", "mutual-tls", "revocation")
+_ORDER = ("start-here", "tls", "certificate-authority", "mutual-tls", "revocation", "provisioning")
 
 
 def slugs() -> tuple[str, ...]:

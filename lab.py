@@ -6,6 +6,7 @@
     python3 lab.py test         the tests (--full for all of the long ones; other words go to pytest)
     python3 lab.py doctor       which tools are here, and how to get those that are not
     python3 lab.py bundle       an offline kit for a classroom: packages and Mosquitto, in kit/
+    python3 lab.py extras       PostgreSQL's driver and Dask, for fleets and for the tests of both; no lesson needs them
 
 Any other word goes to the command `labkit`: python3 lab.py ca --help
 
@@ -42,6 +43,7 @@ VENV = LAB / "venv"
 BOOT = LAB / "boot"
 KIT = HERE / "kit"
 LOCK = HERE / "requirements.lock"
+EXTRAS = HERE / "requirements-fleet.lock"
 LOG = LAB / "setup.log"
 WINDOWS = os.name == "nt"
 SCRIPTS = VENV / ("Scripts" if WINDOWS else "bin")
@@ -63,6 +65,8 @@ def main(words: Sequence[str]) -> int:
             return test(list(words[1:]))
         if words[0] == "bundle":
             return bundle()
+        if words[0] == "extras":
+            return extras()
         return hand_over([str(PYTHON), "-m", "labkit", *words])
     except SetupError as error:
         print(f"lab.py: {error}", file=sys.stderr)
@@ -406,6 +410,20 @@ def write_report(results: Path) -> None:
         f"| part | tests | seconds |\n| --- | --- | --- |\n{rows}",
         encoding="utf-8",
     )  # fmt: skip
+
+
+def extras() -> int:
+    """Add what only large fleets need to the environment."""
+    what = ["--require-hashes", "-r", str(EXTRAS)]
+    with only_one():
+        uv = find_uv()
+        if uv is None:
+            step("Adding packages with pip", [str(PYTHON), "-m", "pip", "install", "--quiet", *what])
+        else:
+            pip = [str(uv), "pip", "install", "--python", str(PYTHON), "--quiet"]
+            step("Adding packages", [*pip, *what], uv_settings(pip_config()))
+    say("PostgreSQL: labkit provision … --registry postgresql+psycopg:///NAME. Dask: any of its executors.")
+    return 0
 
 
 # --- the offline kit ----------------------------------------------------------------------------------------------

@@ -37,6 +37,9 @@ class Slot:
     key: Path
     chain: Path
 
+    def __repr__(self) -> str:
+        return f"<slot {self.name}: {self.key.name}, {self.chain.name}>"
+
     @property
     def certificate(self) -> x509.Certificate:
         """The certificate."""

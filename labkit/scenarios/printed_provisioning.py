@@ -350,11 +350,11 @@ ATTACKS: dict[str, Callable[[Target], Outcome]] = {
     "a token, many times at once": double_spend,
     "a spent token again": replay,
     "your certificate, my key": swapped_keys,
-    "a name that is a path": name_as_path,
-    "one idle client": one_idle_client,
     "a weak key": weak_key,
+    "one idle client": one_idle_client,
+    "a name that is a path": name_as_path,
 }
-"""The attacks, by what they are called in a table."""
+"""The attacks, by what they are called in a table; after the last one the printed server serves nobody any more."""
 
 
 def _verdict(target: Target, token: str, name: str) -> str:

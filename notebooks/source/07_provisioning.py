@@ -17,7 +17,7 @@
 #
 # **What you'll learn**
 #
-# - break a provisioning server in seven ways, and say which line each fault sits in
+# - break a provisioning server in eight ways, and say which line each fault sits in
 # - spend a token exactly once, however many show it
 # - enrol a device so that its key never leaves it, and renew it without a gap
 # - find out that an identity was copied, and take a device out of service for good
@@ -167,7 +167,7 @@ rows = [(name, str(theirs), mine.reason) for name, (theirs, mine) in verdicts.it
 Table("The same attacks on both", ("attack", "printed", "ours refuses, because"), rows)
 
 # %% [markdown]
-# Read three of them once more. *A spent token again*: eight honest devices enrolled at once, each read the list of tokens, and each wrote the whole list back, without what the others had written. *A name that is a path*: openssl wrote its output into a file named after the device, and then the server tidied up. *One idle client*: the server did the TLS handshake while it was taking the call.
+# Read three of them once more. *A spent token again*: eight honest devices enrolled at once, each read the list of tokens, and each wrote the whole list back, without what the others had written. *One idle client*: the server did the TLS handshake while it was taking the call. *A name that is a path*: openssl wrote its output into a file named after the device, and then the server tidied up.
 
 # %%
 theirs, mine = verdicts["a spent token again"]
@@ -176,15 +176,15 @@ lab.claim("ours-replay", mine)
 print("enrolled honestly:", theirs.detail["enrolled"], " replayed:", theirs.detail["replayed"])
 
 # %%
+theirs, mine = verdicts["one idle client"]
+lab.claim("printed-idle", theirs)
+lab.claim("ours-idle", mine)
+
+# %%
 theirs, mine = verdicts["a name that is a path"]
 lab.claim("printed-path", theirs)
 lab.claim("ours-path", mine)
 print("is its authority still there?", theirs.detail["intact"])
-
-# %%
-theirs, mine = verdicts["one idle client"]
-lab.claim("printed-idle", theirs)
-lab.claim("ours-idle", mine)
 
 # %% [markdown]
 # ## First boot, step by step

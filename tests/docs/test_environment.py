@@ -13,7 +13,7 @@ PROJECT = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["pro
 WANTED = [Requirement(text) for text in [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]]
 OTHER_NAMES = {"matplotlib-base": "matplotlib"}
 NOT_OURS = {"python", "pip", "openssl"}
-NOT_IN_CONDA = {"pkilint"}
+NOT_IN_CONDA = {"pkilint", "esp-idf-nvs-partition-gen"}
 
 
 def conda() -> dict[str, str]:
@@ -35,6 +35,19 @@ def test_conda_has_what_the_project_asks_for() -> None:
     assert {r.name: str(r.specifier) for r in WANTED if r.name not in NOT_IN_CONDA} == {
         n: str(Requirement(n + s).specifier) for n, s in conda().items()
     }
+
+
+def test_the_extras_agree_with_the_lock() -> None:
+    """What `lab.py extras` adds changes no version that the course has, and has all of the extra."""
+    pins = [
+        dict(
+            re.findall(r"^([a-z0-9._-]+)==([^ ;\\\\]+)", Path(name).read_text(encoding="utf-8"), re.MULTILINE)
+        )
+        for name in ("requirements.lock", "requirements-fleet.lock")
+    ]
+    assert {} == {name: version for name, version in pins[1].items() if pins[0].get(name, version) != version}
+    wanted = [Requirement(text) for text in PROJECT["optional-dependencies"]["fleet"]]
+    assert all(r.specifier.contains(pins[1].get(r.name, "0"), prereleases=True) for r in wanted)
 
 
 def test_lock_covers_the_project() -> None:

@@ -61,7 +61,7 @@ def test_every_command_is_in_the_readme_and_explains_itself(command: str) -> Non
 
 def test_commands_of_the_readme_exist() -> None:
     """Every `lab.py` line in the documents names a command that there is, with options that it has."""
-    known = set(commands(cli)) | {"test", "bundle", "ca", "broker", "notebooks"}
+    known = set(commands(cli)) | {"test", "bundle", "extras", "ca", "broker", "notebooks", "provision"}
     lines = {
         words
         for page in PAGES

@@ -33,6 +33,14 @@ PARTS = {
         "Handshakes",
         "Every kind of key with a broker of its own; no session is resumed, so every handshake is a full one.",
     ),
+    "provisioning": (
+        "Enrolments",
+        "The promise is at most 2.6 times the floor.",
+    ),
+    "factory": (
+        "A factory line",
+        "The promises are in the table; rows without one do more than they speak of.",
+    ),
     "whole_run": ("The whole course", "From a bare clone, then again."),
 }
 

@@ -83,11 +83,11 @@ def measure(
     """
     require_tool("openssl")
     competitors: dict[str, Callable[[Path], float]] = {
-        SCRIPT: lambda place: _script(place, scripted),
-        ON_DISK: lambda _: _stored(Path(tempfile.mkdtemp(dir=disk)), fleet),
-        STORED: lambda place: _stored(place, fleet),
+        SCRIPT: lambda place: script(place, scripted),
+        ON_DISK: lambda _: stored(Path(tempfile.mkdtemp(dir=disk)), fleet),
+        STORED: lambda place: stored(place, fleet),
         UNSTORED: lambda _: _unstored(fleet),
-        LIMIT: lambda _: _limit(fleet),
+        LIMIT: lambda _: limit(fleet),
     }
     rates: dict[str, list[float]] = {name: [] for name in competitors}
     memory = MEMORY if os.access(MEMORY, os.W_OK) else folder
@@ -108,7 +108,7 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def _script(folder: Path, count: int) -> float:
+def script(folder: Path, count: int) -> float:
     """Return the rate of one openssl process a step: key, request, certificate, and its verification.
 
     Only the children's time counts: what it costs to start them from here, or from a shell, is not charged.
@@ -151,7 +151,7 @@ def _children() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _stored(folder: Path, count: int) -> float:
+def stored(folder: Path, count: int) -> float:
     """Return labkit's rate with all that it leaves on disk: two files a device, and the ledger."""
     store = Store(Workspace.open(folder / "workspace"))
     store.create(passphrase=b"benchmark")
@@ -172,7 +172,7 @@ def _unstored(count: int) -> float:
     return count / (time.process_time() - started)
 
 
-def _limit(count: int) -> float:
+def limit(count: int) -> float:
     """Return what the curve alone allows: signing as `openssl speed` counts it, key generation in a bare loop here.
 
     `openssl speed` has no figure for key generation on P-256 in the versions that are in use.

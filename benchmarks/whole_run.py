@@ -28,6 +28,7 @@ RUNS = (
     ("`lab.py run start-here`, cold", ("run", *FIRST), 180),
     ("`lab.py run start-here`, warm", ("run", *FIRST), 30),
     (f"`lab.py run {' '.join(SECURED)}`", ("run", *SECURED), 120),
+    ("`lab.py run provisioning`", ("run", "provisioning"), 60),
     ("`lab.py run`, every lesson", ("run",), None),
     ("`lab.py --version`, the second start", ("--version",), 1),
 )

@@ -102,6 +102,16 @@ def missing(what: str) -> None:
     pytest.skip(what)
 
 
+@pytest.fixture
+def dask() -> Any:
+    """Return Dask's `distributed`."""
+    try:
+        return importlib.import_module("distributed")
+    except ImportError:
+        missing("distributed is not installed; python3 lab.py extras installs it")
+        raise
+
+
 @pytest.fixture(scope="session")
 def mosquitto() -> Mosquitto:
     """Return the real Mosquitto."""

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from cryptography import x509
 from sqlalchemy import exc
 
-from labkit.devices.schema import certificates
+from labkit.devices.schema import certificates, insert_if_new
 from labkit.errors import AlreadyIssuedError, IssuanceRefusedError
 from labkit.pki import Entry, Reason
 
@@ -68,7 +68,13 @@ _VALID_OF = sa.select(certificates.c.serial, certificates.c.not_after).where(
     certificates.c.status != Status.ENDED.value,
     certificates.c.not_after > sa.bindparam("moment"),
 )
-_INSERT = sa.insert(certificates)
+_COUNTING = sa.select(certificates.c.serial).where(
+    certificates.c.name == sa.bindparam("wanted"),
+    certificates.c.status != Status.ENDED.value,
+    certificates.c.serial != sa.bindparam("spared"),
+)
+_INSERT_ONE = insert_if_new(certificates)
+_INSERT_MANY = sa.insert(certificates)
 
 
 class Certificates:
@@ -113,12 +119,8 @@ class Certificates:
             }
             for e in entries
         ]  # fmt: skip
-        try:
-            # A savepoint, so that on PostgreSQL too the transaction outlives a refusal, and can tell why.
-            with self._connection.begin_nested():
-                self._connection.execute(_INSERT, rows)
-        except exc.IntegrityError as error:
-            raise self._clash(entries, replaces) from error
+        if not self._inserted(rows):
+            raise self._clash(entries, replaces)
 
     def entries(self) -> list[Entry]:
         """Return everything that was issued, oldest first."""
@@ -157,9 +159,7 @@ class Certificates:
             reason: Why.
             but: The serial number of one to leave alone.
         """
-        found = [
-            c.entry.serial for c in self.of(name) if c.status is not Status.ENDED and c.entry.serial != but
-        ]
+        found = list(self._connection.execute(_COUNTING, {"wanted": name, "spared": but}).scalars())
         for serial in found:
             self.end(serial, reason)
         return found
@@ -177,6 +177,17 @@ class Certificates:
         self._connection.execute(
             sa.update(certificates).where(certificates.c.serial == serial).values(**values)
         )
+
+    def _inserted(self, rows: list[dict[str, Any]]) -> bool:
+        """Insert all rows or none; the transaction outlives a clash, and can tell why."""
+        if len(rows) == 1:
+            return self._connection.execute(_INSERT_ONE[self._connection.dialect.name], rows[0]).rowcount == 1
+        try:
+            with self._connection.begin_nested():
+                self._connection.execute(_INSERT_MANY, rows)
+        except exc.IntegrityError:
+            return False
+        return True
 
     def _one(self, chosen: sa.Select[Any], wanted: str) -> Certificate | None:
         row = self._connection.execute(chosen, {"wanted": wanted}).first()

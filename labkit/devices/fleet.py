@@ -52,6 +52,11 @@ class Device:
 
 _BY_ID = sa.select(devices).where(devices.c.id == sa.bindparam("wanted"))
 _BY_ID_LOCKED = _BY_ID.with_for_update()
+_MOVE = (
+    sa.update(devices)
+    .where(devices.c.id == sa.bindparam("wanted"))
+    .values(state=sa.bindparam("new"), moved_at=sa.bindparam("moment"))
+)
 
 
 class Fleet:
@@ -157,7 +162,9 @@ class Fleet:
         if device.state is wanted:
             return
         verify_move(device.device_id, device.state, wanted)
-        self._change(device.device_id, state=wanted.value, moved_at=self._now)
+        self._connection.execute(
+            _MOVE, {"wanted": device.device_id, "new": wanted.value, "moment": self._now}
+        )
         self._trail.note(actor, wanted.value, device.device_id, before=device.state.value, **detail)
 
     def allow_renewal(self, device_id: str, *, actor: str, allowed: bool = True) -> None:

@@ -92,6 +92,11 @@ class Registry:
         """Where the database is, without a password."""
         return self._engine.url.render_as_string(hide_password=True)
 
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a file of ours, and not a server that may be busy."""
+        return self._engine.dialect.name == "sqlite"
+
     def __enter__(self) -> Self:
         return self
 

@@ -19,6 +19,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 
 REVISION = "0001"
 """The newest migration."""
@@ -124,3 +125,16 @@ chunks = Table(
     Column("digest", String(64), nullable=False),
 )
 """The parts of factory batches that are on record, with SHA-256 of the file of each."""
+
+
+def insert_if_new(table: Table) -> dict[str, Any]:
+    """Return, for each kind of database, the statement that inserts a row unless it clashes with another.
+
+    The row count of 0 then tells of a clash without an error, so that the transaction can go on and say what it was.
+    """
+    kinds: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+    return {
+        # SQLAlchemy forgets the count of an INSERT unless it is asked to keep it.
+        name: insert(table).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
+        for name, insert in kinds.items()
+    }

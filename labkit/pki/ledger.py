@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 
 from labkit.errors import AlreadyIssuedError, IssuanceRefusedError
 from labkit.pki.keys import PublicKey, fingerprint
@@ -48,16 +49,17 @@ class Entry:
         cls, certificate: x509.Certificate, public: PublicKey, *, name: str, profile: str, issuer: str
     ) -> Entry:
         """Return the entry of a certificate."""
+        der = certificate.public_bytes(serialization.Encoding.DER)
         return cls(
             serial=f"{certificate.serial_number:x}",
-            fingerprint=certificate.fingerprint(hashes.SHA256()).hex(),
+            fingerprint=hashlib.sha256(der).hexdigest(),
             name=name,
             profile=profile,
             issuer=issuer,
             key=fingerprint(public),
             not_before=certificate.not_valid_before_utc,
             not_after=certificate.not_valid_after_utc,
-            der=certificate.public_bytes(serialization.Encoding.DER),
+            der=der,
         )
 
     @classmethod

@@ -17,14 +17,13 @@ from labkit.provisioning.messages import (
     ProvisionRequest,
     RenewRequest,
 )
+from labkit.provisioning.office import Office, in_thread
 from labkit.provisioning.policy import renewal_opens, topics_of
-from labkit.serving.gate import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from labkit.provisioning.desk import Grant
-    from labkit.provisioning.office import Office
 
 SECRETS = frozenset({"token-unknown", "token-expired", "token-revoked", "token-spent"})
 """Refusals that count against an address: a wrong secret."""
@@ -39,7 +38,7 @@ def add_public(app: FastAPI, office: Office) -> None:
         decision_of(request).actor = "token"
         address = request.client.host if request.client else ""
         csr = body.csr.encode()
-        grant: Grant = await in_thread(lambda: office.desk.provision(body.token, csr, address=address))
+        grant = await office.decide(lambda: office.desk.provision(body.token, csr, address=address))
         if not grant.repeated:
             office.publication.publish_later()
         return granted(request, grant)
@@ -79,14 +78,15 @@ def add_device(app: FastAPI, office: Office, caller: Caller) -> None:
     async def confirm(request: Request) -> dict[str, str]:
         """Confirm a renewal with the new certificate; the one before counts no more."""
         der = caller.device(request)
-        name = await in_thread(office.desk.confirm, der)
+        name = await office.decide(lambda: office.desk.confirm(der))
         office.publication.publish_later()
         return {"device_id": name, "status": "active"}
 
     @app.get("/config", tags=["device"])
     async def config(request: Request) -> Configuration:
         """Return what the device that asks needs for its work."""
-        certificate, device = await in_thread(office.desk.present, caller.device(request))
+        der = caller.device(request)
+        certificate, device = await office.decide(lambda: office.desk.present(der))
         entry = certificate.entry
         return Configuration(
             device_id=device.device_id,
@@ -122,9 +122,9 @@ def granted(request: Request, grant: Grant) -> Granted:
 async def renewed(office: Office, work: Callable[[], Grant], device_id: str) -> Grant:
     """Do a renewal; after a clone alarm, shut the device out before anybody is told."""
     try:
-        grant: Grant = await in_thread(work)
+        grant = await office.decide(work)
     except errors.RefusedError as error:
         if error.code == "clone-alarm":
-            await in_thread(office.publication.shut_out, device_id)
+            await in_thread(lambda: office.publication.shut_out(device_id))
         raise
     return grant

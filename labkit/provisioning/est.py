@@ -18,7 +18,6 @@ from labkit.provisioning.caller import Caller, decision_of
 from labkit.provisioning.device_routes import SECRETS, granted, renewed
 from labkit.provisioning.messages import PROBLEMS
 from labkit.serving import Problem, Refused, common
-from labkit.serving.gate import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,7 +58,7 @@ def add(app: FastAPI, office: Office, caller: Caller) -> None:
         decision_of(request).actor = "token"
         csr = _request(request, await request.body())
         try:
-            grant = await in_thread(lambda: office.desk.provision(token, csr, device_id=device_id))
+            grant = await office.decide(lambda: office.desk.provision(token, csr, device_id=device_id))
         except errors.RefusedError as error:
             if error.code not in SECRETS:
                 raise

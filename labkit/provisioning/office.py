@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from labkit.broker import attach
 from labkit.clock import SYSTEM_CLOCK, Clock
@@ -21,11 +22,13 @@ from labkit.serving import ServiceSettings
 from labkit.workspace import Workspace, make_folder, write_together
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from cryptography import x509
 
     from labkit.pki import Authority
+
+_T = TypeVar("_T")
 
 DNS_NAMES = ("provisioning.local", "localhost")
 IP_ADDRESSES = ("127.0.0.1", "::1")
@@ -101,6 +104,15 @@ class Office:
         """What operators do."""
         return Operations(self.registry, self.publication)
 
+    async def decide(self, work: Callable[[], _T]) -> _T:
+        """Do what decides on a request.
+
+        On SQLite it is done here and now: a decision takes a fraction of a millisecond, only one can be written at a
+        time anyhow, and carrying it to a thread and back costs as much again. PostgreSQL may keep us waiting, so that a
+        thread waits for it.
+        """
+        return work() if self.registry.is_file else await in_thread(work)
+
     def check(self) -> None:
         """Raise if registry or authority do not answer."""
         with self.registry.read() as tx:
@@ -125,6 +137,11 @@ class Office:
     def hours(number: float) -> dt.timedelta:
         """Return hours as a span of time."""
         return dt.timedelta(hours=number)
+
+
+async def in_thread(work: Callable[[], _T]) -> _T:
+    """Do what may take long, such as telling a broker, beside the loop that serves everybody."""
+    return await asyncio.get_running_loop().run_in_executor(None, work)
 
 
 class _Watched:

@@ -18,8 +18,8 @@ from labkit.provisioning.messages import (
     Tokens,
     TokensRequest,
 )
+from labkit.provisioning.office import in_thread
 from labkit.serving import Refused, common
-from labkit.serving.gate import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,7 +62,7 @@ def add_fleet(app: FastAPI, office: Office, caller: Caller) -> None:
                 for each in found
             ]
 
-        return list(await in_thread(look))
+        return await in_thread(look)
 
     @app.get("/devices/{device_id}", tags=["operator"])
     async def show(request: Request, device_id: DeviceName) -> DeviceView:
@@ -73,8 +73,7 @@ def add_fleet(app: FastAPI, office: Office, caller: Caller) -> None:
     async def tokens(request: Request, body: TokensRequest) -> Tokens:
         """Make a token for each device; this reply is the only place where they are shown."""
         actor = caller.operator(request)
-        made: Tokens = await in_thread(lambda: _tokens(office, body, actor))
-        return made
+        return await in_thread(lambda: _tokens(office, body, actor))
 
     @app.delete("/devices/{device_id}/tokens", tags=["operator"])
     async def revoke_tokens(request: Request, device_id: DeviceName) -> dict[str, int]:
@@ -86,13 +85,13 @@ def add_fleet(app: FastAPI, office: Office, caller: Caller) -> None:
     async def ship(request: Request, device_id: DeviceName) -> DeviceView:
         """Note that a device has left the house."""
         await act(request, device_id, lambda who: operations.ship(device_id, actor=who))
-        return _view(await in_thread(operations.dossier, device_id))
+        return _view(await in_thread(lambda: operations.dossier(device_id)))
 
     @app.post("/devices/{device_id}/renewal", tags=["operator"])
     async def renewal(request: Request, device_id: DeviceName) -> DeviceView:
         """Let a device renew once before it is due."""
         await act(request, device_id, lambda who: operations.allow_renewal(device_id, actor=who))
-        return _view(await in_thread(operations.dossier, device_id))
+        return _view(await in_thread(lambda: operations.dossier(device_id)))
 
     @app.put("/devices/{device_id}/settings", tags=["operator"])
     async def settings(request: Request, device_id: DeviceName, body: DeviceSettings) -> dict[str, int]:
@@ -118,7 +117,7 @@ def add_life(app: FastAPI, office: Office, caller: Caller) -> None:
     async def release(request: Request, device_id: DeviceName) -> DeviceView:
         """Let a device out of quarantine; it needs a fresh token."""
         await act(request, device_id, lambda who: operations.release(device_id, actor=who))
-        return _view(await in_thread(operations.dossier, device_id))
+        return _view(await in_thread(lambda: operations.dossier(device_id)))
 
     @app.post("/devices/{device_id}/decommission", tags=["operator"])
     async def decommission(request: Request, device_id: DeviceName, body: Reasoned) -> dict[str, list[str]]:
@@ -131,13 +130,13 @@ def add_life(app: FastAPI, office: Office, caller: Caller) -> None:
     async def erase(request: Request, device_id: DeviceName) -> DeviceView:
         """Note that a device was erased or destroyed."""
         await act(request, device_id, lambda who: operations.erase(device_id, actor=who))
-        return _view(await in_thread(operations.dossier, device_id))
+        return _view(await in_thread(lambda: operations.dossier(device_id)))
 
 
 async def _act(caller: Caller, request: Request, device_id: str, work: Callable[[str], Any]) -> Any:
     actor = caller.operator(request)
     decision_of(request).subject = device_id
-    return await in_thread(work, actor)
+    return await in_thread(lambda: work(actor))
 
 
 def _tokens(office: Office, body: TokensRequest, actor: str) -> Tokens:

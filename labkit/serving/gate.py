@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import math
@@ -224,8 +223,3 @@ def _replay(body: bytes, receive: Receive) -> Receive:
         return await receive()
 
     return again
-
-
-async def in_thread(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Run what waits for a disk or computes, beside the loop that serves everybody."""
-    return await asyncio.get_running_loop().run_in_executor(None, function, *arguments)

@@ -125,16 +125,15 @@ def test_processes_make_it_too(store: Store, registry: Registry) -> None:
 @pytest.mark.tool
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_dask_makes_it_too(store: Store, tmp_path: Path) -> None:
+def test_dask_makes_it_too(store: Store, dask: Any, tmp_path: Path) -> None:
     """A Dask cluster's executor is an executor like any other."""
-    distributed = pytest.importorskip("distributed", reason="labkit extras installs it")
     batch = Batch("dask", "dask-", 60, part=25)
     with (
         Registry.open(tmp_path / "fleet.db") as registry,
-        distributed.LocalCluster(
+        dask.LocalCluster(
             n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
         ) as cluster,
-        distributed.Client(cluster) as client,
+        dask.Client(cluster) as client,
     ):
         report = Factory(store, registry).run(batch, executor=client.get_executor())
         assert_complete(registry, report.archive, batch)

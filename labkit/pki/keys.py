@@ -35,10 +35,11 @@ class Key:
         private: The key. One in a hardware module will do; only `pem` needs its bytes.
     """
 
-    __slots__ = ("_private",)
+    __slots__ = ("_private", "_public")
 
     def __init__(self, private: PrivateKey) -> None:
         self._private = private
+        self._public = private.public_key()
 
     def __repr__(self) -> str:
         return f"<Key {self.kind} {self.fingerprint[:16]}…>"
@@ -98,7 +99,7 @@ class Key:
     @property
     def public(self) -> PublicKey:
         """The public half."""
-        return self._private.public_key()
+        return self._public
 
     @property
     def kind(self) -> str:

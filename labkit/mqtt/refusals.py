@@ -66,6 +66,7 @@ def tls_refusal(error: OSError) -> Refused:
         return Refused("tls", "not-tls", client_error=word)
     if word in _NO_VERSION:
         return Refused("tls", "protocol-version", client_error=word)
-    if isinstance(error, ssl.SSLEOFError | ConnectionError) or "EOF" in word:
+    # Python before 3.11.4 calls a connection that ends in mid-handshake a clean end.
+    if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError | ConnectionError) or "EOF" in word:
         return Refused("tls", "closed-without-reason", client_error="it hung up during the handshake")
     return Refused("tls", "handshake-error", client_error=word or str(error))

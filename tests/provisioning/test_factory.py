@@ -89,8 +89,10 @@ def test_a_batch(store: Store, registry: Registry, tmp_path: Path) -> None:
     serials = assert_complete(registry, report.archive, batch)
     assert 0o600 == stat.S_IMODE(report.archive.stat().st_mode)
     with tarfile.open(report.archive) as found:
-        found.extract("sensor-007.pem", tmp_path, filter="data")
-    path = tmp_path / "sensor-007.pem"
+        bundle = found.extractfile("sensor-007.pem")
+        assert bundle
+        path = tmp_path / "sensor-007.pem"
+        path.write_bytes(bundle.read())
     assert openssl.verify(
         path, trust=store.trust_anchor, untrusted=store.intermediate, purpose="sslclient"
     ).ok

@@ -18,7 +18,10 @@ CONNECTION = ("tcp", "tls", "mqtt", "authorised")
 HTTP = ("tcp", "tls", "http")
 """Stages of a request."""
 
-STAGES: Mapping[str, tuple[str, ...]] = {"connection": CONNECTION, "http": HTTP}
+BOOT = ("rom", "bootloader", "partitions", "image", "application")
+"""Stages of a board's way from reset to its application: who judged last, or on what."""
+
+STAGES: Mapping[str, tuple[str, ...]] = {"connection": CONNECTION, "http": HTTP, "boot": BOOT}
 """The ordered vocabulary of stages, by domain."""
 
 ACCEPTED = "accepted"

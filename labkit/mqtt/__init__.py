@@ -1,6 +1,6 @@
 """MQTT over TLS as a client sees it: topics, contexts, a probe that reports reasons, and sessions."""
 
-from labkit.mqtt.client import Message, Session, delivered, open_session
+from labkit.mqtt.client import Message, Session, Will, delivered, open_session
 from labkit.mqtt.contexts import Endpoint, Identity, client_context
 from labkit.mqtt.handshake import Handshake, read_handshake
 from labkit.mqtt.key_schedule import Secrets
@@ -20,6 +20,7 @@ __all__ = [
     "Returner",
     "Secrets",
     "Session",
+    "Will",
     "check_filter",
     "check_topic",
     "client_context",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import secrets
+import socket
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -48,6 +49,21 @@ class Message:
     topic: str
     payload: bytes
     mark: str = field(default="", compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Will:
+    """What the broker says for us when we are gone without a word (MQTT 5 §3.1.2.5).
+
+    Attributes:
+        topic: Where to.
+        payload: What.
+        retain: Whether the broker keeps it for those who subscribe later.
+    """
+
+    topic: str
+    payload: str
+    retain: bool = True
 
 
 class Session:
@@ -102,6 +118,18 @@ class Session:
         raise _lost("mqtt", "timeout")
 
     @property
+    def ended(self) -> str:
+        """Why the session is over, in one word; empty while it lives."""
+        return self._ended
+
+    def abandon(self) -> None:
+        """Be gone without a word, as after a power cut: the broker finds the connection broken and sends the will."""
+        sock = self._client.socket()
+        if isinstance(sock, socket.socket):
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
+    @property
     def messages(self) -> tuple[Message, ...]:
         """What was delivered and has not been waited for, oldest first."""
         with suppress(queue.Empty):
@@ -131,7 +159,14 @@ class Session:
         return any(matches(pattern, topic) for pattern in ours)
 
     def publish(
-        self, topic: str, payload: str | bytes, *, qos: int = 1, mark: str = "", timeout: float = TIMEOUT
+        self,
+        topic: str,
+        payload: str | bytes,
+        *,
+        qos: int = 1,
+        mark: str = "",
+        retain: bool = False,
+        timeout: float = TIMEOUT,
     ) -> int:
         """Publish, and wait for the broker's PUBACK.
 
@@ -140,6 +175,7 @@ class Session:
             payload: What.
             qos: How surely; with 0 nothing comes back and success means nothing.
             mark: A word that travels beside the payload (MQTT 5 only) and tells this message from one like it.
+            retain: Whether the broker keeps it for those who subscribe later.
             timeout: Seconds to wait.
 
         Returns:
@@ -153,7 +189,9 @@ class Session:
         if mark and self.protocol == V5:
             properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
             properties.UserProperty = (_MARK, mark)
-        sent = self._client.publish(check_topic(topic), payload, qos=qos, properties=properties)
+        sent = self._client.publish(
+            check_topic(topic), payload, qos=qos, retain=retain, properties=properties
+        )
         return self._answer("publish", sent.mid, timeout)
 
     def wait_for(self, pattern: str, *, timeout: float = TIMEOUT) -> Message | None:
@@ -181,6 +219,7 @@ def open_session(
     client_id: str = "",
     protocol: int = V5,
     keep: int = 0,
+    will: Will | None = None,
     timeout: float = TIMEOUT,
 ) -> Iterator[Session]:
     """Open a session for the length of the block. It never reconnects: what ends it is worth knowing.
@@ -193,6 +232,7 @@ def open_session(
         protocol: MQTT 5 or 4 (which is 3.1.1, and never says that a message was refused).
         keep: Seconds for which the broker keeps subscriptions and messages after the end, and gives them back to who
             comes with the same client id (MQTT 5 §3.1.2.11.2); 0 begins afresh.
+        will: What the broker says for us when the connection breaks; not when we take our leave.
         timeout: Seconds to wait for each step until CONNACK.
 
     Raises:
@@ -203,6 +243,8 @@ def open_session(
     client = _client(client_id, protocol)
     client.tls_set_context(client_context(trust, identity, name=endpoint.certified_name))
     client.connect_timeout = timeout
+    if will is not None:
+        client.will_set(check_topic(will.topic), will.payload, qos=1, retain=will.retain)
     session = Session(client, protocol)
     thread = None
     try:

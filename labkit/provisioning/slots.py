@@ -73,7 +73,7 @@ class Slots:
 
     def put_token(self, token: str) -> None:
         """Put a token in, as the factory does."""
-        write_atomic(self._path("token"), token, secret=True)
+        self._put("token", token, secret=True)
 
     def erase_token(self) -> None:
         """Erase the token; a second time does nothing.
@@ -81,7 +81,7 @@ class Slots:
         Does not check: that the medium forgets it. Flash keeps old pages until they are erased; a spent token is
         worth nothing, and that is what counts.
         """
-        self._path("token").unlink(missing_ok=True)
+        self._drop("token")
 
     @property
     def current(self) -> Slot | None:
@@ -121,8 +121,8 @@ class Slots:
             return Key.load(slot.key.read_bytes(), path=slot.key)
         self.discard_spare()
         key = Key.generate()
-        write_atomic(slot.key, key.pem(), secret=True)
-        write_atomic(self._path("next"), slot.name)
+        self._put(slot.key.name, key.pem(), secret=True)
+        self._put("next", slot.name)
         return key
 
     def install(self, chain: str) -> Slot:
@@ -140,7 +140,7 @@ class Slots:
                 advice="Don't use it. Ask again; if it happens again, tell an operator.",
                 path=slot.chain,
             )
-        write_atomic(slot.chain, chain)
+        self._put(slot.chain.name, chain)
         return slot
 
     @property
@@ -158,19 +158,15 @@ class Slots:
         slot = self.spare
         if not self.complete(slot):
             raise SlotsError(f"Slot {slot.name} holds no identity.", advice="Renew first.", path=self.folder)
-        write_atomic(self._path("in-use"), slot.name)
-        self._path("next").unlink(missing_ok=True)
+        self._put("in-use", slot.name)
+        self._drop("next")
         return slot
 
     def discard_spare(self) -> None:
         """Erase what is in the slot that is not in use."""
         slot = self.spare
-        self._path("next").unlink(missing_ok=True)
-        slot.chain.unlink(missing_ok=True)
-        if slot.key.exists():
-            # Overwritten first: a courtesy on a file system, the right order on flash.
-            slot.key.write_bytes(os.urandom(slot.key.stat().st_size))
-            slot.key.unlink()
+        for name in ("next", slot.chain.name, slot.key.name):
+            self._drop(name)
 
     @staticmethod
     def complete(slot: Slot) -> bool:
@@ -194,3 +190,15 @@ class Slots:
 
     def _path(self, name: str) -> Path:
         return self.folder / name
+
+    def _put(self, name: str, value: str | bytes, *, secret: bool = False) -> None:
+        """Store a value, whole or not at all. Another medium than a folder begins here, and at `_drop`."""
+        write_atomic(self._path(name), value, secret=secret)
+
+    def _drop(self, name: str) -> None:
+        """Erase a value; nothing happens where there is none."""
+        path = self._path(name)
+        if name.endswith(".key") and path.exists():
+            # Overwritten first: a courtesy on a file system, the right order on flash.
+            path.write_bytes(os.urandom(path.stat().st_size))
+        path.unlink(missing_ok=True)

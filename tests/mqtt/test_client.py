@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from labkit.clock import Deadline
 from labkit.errors import MqttError, NotConnectedError, TopicRefusedError
-from labkit.mqtt import Endpoint, Identity, Message, Session, delivered, matches, open_session
+from labkit.mqtt import Endpoint, Identity, Message, Session, Will, delivered, matches, open_session
 from labkit.outcome import Outcome
 from labkit.ports import reserve_port
 from tests.simulators.mqtt_peer import self_made_server, tls_peer
@@ -230,6 +231,31 @@ def test_a_broker_that_says_nothing_is_not_waited_for(tmp_path: Path) -> None:
         silent = open_session(endpoint, trust=certificate, identity=None, timeout=0.3)
         outcome = outcome_of(lambda: enter(silent))
     assert outcome.reason in {"timeout", "closed-without-reason"}
+
+
+STATUS = "devices/sensor-001/status"
+
+
+def test_a_will_is_sent_for_who_is_gone_without_a_word(site: Site) -> None:
+    """The broker speaks for a device whose connection broke, keeps it, and is silent for one that took its leave."""
+    will = Will(STATUS, "offline")
+    with site.session("admin") as observer:
+        observer.subscribe(STATUS)
+        with opened(site, "sensor-001", will=will) as device:
+            device.publish(STATUS, "leaving", retain=True)
+        assert Message(STATUS, b"leaving") == observer.wait_for(STATUS)
+        with opened(site, "sensor-001", will=will) as device:
+            device.publish(STATUS, "online")
+            assert Message(STATUS, b"online") == observer.wait_for(STATUS)
+            device.abandon()
+            assert Message(STATUS, b"offline") == observer.wait_for(STATUS)
+            deadline = Deadline(5)
+            while not device.ended and not deadline.passed:
+                deadline.pause()
+            assert "connection-lost" == device.ended
+    with site.session("admin") as later:
+        later.subscribe(STATUS)
+        assert Message(STATUS, b"offline") == later.wait_for(STATUS)
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, None])

@@ -2,6 +2,7 @@
 
 from labkit.display.bars import Bar, Bars, bars
 from labkit.display.chain_tree import ChainTree, chain_tree
+from labkit.display.flash_map import FlashMap, Region, flash_map
 from labkit.display.handshakes import Timeline, timeline
 from labkit.display.outcomes import outcome_table
 from labkit.display.tables import Table
@@ -12,10 +13,13 @@ __all__ = [
     "Bar",
     "Bars",
     "ChainTree",
+    "FlashMap",
+    "Region",
     "Table",
     "Timeline",
     "bars",
     "chain_tree",
+    "flash_map",
     "outcome_table",
     "timeline",
 ]

@@ -6,6 +6,7 @@ attributes, so that callers and tests compare values and never text. Misuse by t
 
     LabError
     ├── FormatError                 bytes or text that do not parse        (what, offset)
+    │   └── ImageFormatError                                               (rule)
     ├── ToolError                   a program that we run                  (tool)
     │   ├── ToolMissingError
     │   ├── ToolVersionError                                               (found, needed)
@@ -44,7 +45,11 @@ attributes, so that callers and tests compare values and never text. Misuse by t
     │   ├── ForwardSecrecyError                                            (version, suite, group)
     │   └── NotConnectedError                                              (outcome)
     ├── FirmwareError
-    │   └── NvsRefusedError                                                (key, rule)
+    │   ├── NvsRefusedError                                                (key, rule)
+    │   ├── PartitionRefusedError                                          (label, rule)
+    │   ├── ImageRefusedError                                              (rule)
+    │   ├── SignatureRefusedError                                          (rule)
+    │   └── OtaRefusedError                                                (rule)
     ├── RegistryError                the registry of devices
     │   ├── DeviceUnknownError                                             (name)
     │   ├── DeviceExistsError                                              (name, rule)
@@ -114,6 +119,12 @@ class FormatError(LabError):
 
     what: str
     offset: int
+
+
+class ImageFormatError(FormatError):
+    """A firmware image that a chip would not start; the rule is one stable word."""
+
+    rule: str
 
 
 class ToolError(LabError):
@@ -346,6 +357,31 @@ class NvsRefusedError(FirmwareError):
     """A value that NVS can't hold, or a CSV that says something else than was meant."""
 
     key: str
+    rule: str
+
+
+class PartitionRefusedError(FirmwareError):
+    """A partition table that makes no sense."""
+
+    label: str
+    rule: str
+
+
+class ImageRefusedError(FirmwareError):
+    """An image that can't be built as asked."""
+
+    rule: str
+
+
+class SignatureRefusedError(FirmwareError):
+    """A firmware signature that does not vouch for the image."""
+
+    rule: str
+
+
+class OtaRefusedError(FirmwareError):
+    """An update in place that can't go on."""
+
     rule: str
 
 

@@ -70,6 +70,8 @@ PURE = (
     "devices/identity.py",
     "devices/lifecycle.py",
     "firmware/nvs.py",
+    "firmware/otadata.py",
+    "firmware/partitions.py",
     "serving/problems.py",
     "provisioning/messages.py",
     "provisioning/policy.py",

@@ -49,7 +49,12 @@ attributes, so that callers and tests compare values and never text. Misuse by t
     │   ├── PartitionRefusedError                                          (label, rule)
     │   ├── ImageRefusedError                                              (rule)
     │   ├── SignatureRefusedError                                          (rule)
-    │   └── OtaRefusedError                                                (rule)
+    │   ├── OtaRefusedError                                                (rule)
+    │   └── FlashBoundsError                                               (offset, length, size)
+    ├── BoardError
+    │   ├── ChipUnknownError                                               (name, known)
+    │   ├── EfuseUnknownError                                              (name)
+    │   └── EfuseProtectedError                                            (name, rule)
     ├── RegistryError                the registry of devices
     │   ├── DeviceUnknownError                                             (name)
     │   ├── DeviceExistsError                                              (name, rule)
@@ -382,6 +387,38 @@ class SignatureRefusedError(FirmwareError):
 class OtaRefusedError(FirmwareError):
     """An update in place that can't go on."""
 
+    rule: str
+
+
+class FlashBoundsError(FirmwareError):
+    """Flash that is not there, or no whole sectors of it."""
+
+    offset: int
+    length: int
+    size: int
+
+
+class BoardError(LabError):
+    """A board, virtual or real."""
+
+
+class ChipUnknownError(BoardError):
+    """A chip that the virtual board can't be."""
+
+    name: str
+    known: Sequence[str]
+
+
+class EfuseUnknownError(BoardError):
+    """A field, block or revision that the chip does not have, or a value that does not fit."""
+
+    name: str
+
+
+class EfuseProtectedError(BoardError):
+    """Fuses that can't be burned like that any more."""
+
+    name: str
     rule: str
 
 

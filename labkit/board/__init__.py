@@ -1,0 +1,7 @@
+"""The virtual ESP32: a behavioural model of a board that the real tools work on. It runs no machine code."""
+
+from labkit.board.chips import CHIPS, Chip, find_chip
+from labkit.board.efuse import Efuses, SecureBootDigest
+from labkit.board.nor_flash import NorFlash, PowerCut
+
+__all__ = ["CHIPS", "Chip", "Efuses", "NorFlash", "PowerCut", "SecureBootDigest", "find_chip"]

@@ -14,10 +14,10 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from labkit.errors import FormatError, NvsRefusedError
+from labkit.errors import NvsRefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
 PAGE = 4096
 ENTRY = 32
@@ -33,9 +33,14 @@ LONGEST_STRING = 3967
 
 LONGEST_BLOB = 508_000
 
-ACTIVE, FULL = 0xFFFFFFFE, 0xFFFFFFFC
+ACTIVE, FULL, FREEING = 0xFFFFFFFE, 0xFFFFFFFC, 0xFFFFFFF8
+"""States of a page: bits that are cleared one after the other. One that is being freed is moved to a new page."""
+
 VERSION = 0xFE
 """Version 2, counted down, because flash bits only go from 1 to 0."""
+
+WRITTEN = 0b10
+"""What the bitmap says of an entry that counts: 11 was never written, 00 is erased."""
 
 STRING, BLOB, BLOB_DATA, BLOB_INDEX = 0x21, 0x41, 0x42, 0x48
 INTEGERS = {
@@ -44,7 +49,6 @@ INTEGERS = {
 }  # fmt: skip
 """The types of integers by name: the type byte, and how `struct` packs them."""
 
-_BY_TYPE = {code: (name, packing) for name, (code, packing) in INTEGERS.items()}
 KINDS = (*INTEGERS, "string", "blob")
 
 
@@ -239,124 +243,6 @@ def _entries(length: int) -> int:
 
 def _sized(data: bytes) -> bytes:
     return struct.pack("<HHI", len(data), 0xFFFF, checksum(data))
-
-
-# --- reading ------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Item:
-    """One entry that was found, with the entries that belong to it."""
-
-    offset: int
-    namespace: int
-    code: int
-    chunk: int
-    key: str
-    data: bytes
-    content: bytes
-
-
-def read_image(image: bytes) -> list[NvsEntry]:
-    """Return the values of a partition, in the order in which they were written.
-
-    Args:
-        image: The partition; every length and checksum in it is taken for an attacker's.
-
-    Raises:
-        FormatError: It does not follow the format; `offset` says where.
-
-    Does not check: who wrote it. A checksum is no signature.
-    """
-    if not image or len(image) % PAGE:
-        raise _bad(len(image), "its size is no multiple of 4,096")
-    items = [item for start in range(0, len(image), PAGE) for item in _page(image, start)]
-    namespaces = {item.data[0]: item.key for item in items if item.namespace == 0}
-    chunks = {(i.namespace, i.key, i.chunk): i.content for i in items if i.code == BLOB_DATA}
-    found = []
-    for item in items:
-        if item.namespace == 0 or item.code == BLOB_DATA:
-            continue
-        if item.namespace not in namespaces:
-            raise _bad(item.offset, f"namespace {item.namespace} has no name")
-        found.append(_value(item, namespaces[item.namespace], chunks))
-    return found
-
-
-def _page(image: bytes, start: int) -> Iterator[_Item]:
-    state, _, version = struct.unpack_from("<IIB", image, start)
-    if state == 0xFFFFFFFF:
-        return  # never written
-    if state not in {ACTIVE, FULL}:
-        raise _bad(start, f"no such state of a page: {state:#x}")
-    if version != VERSION:
-        raise _bad(start + 8, f"version {0x100 - version} is not 2")
-    (told,) = struct.unpack_from("<I", image, start + 28)
-    if told != checksum(image[start + 4 : start + 28]):
-        raise _bad(start + 28, "the page header's checksum is wrong")
-    bits = int.from_bytes(image[start + 32 : start + 64], "little")
-    number = 0
-    while number < ENTRIES:
-        if (bits >> (2 * number)) & 3 != 2:
-            number += 1
-            continue
-        item, span = _item(image, start + 64 + number * ENTRY, ENTRIES - number)
-        yield item
-        number += span
-
-
-def _item(image: bytes, offset: int, left: int) -> tuple[_Item, int]:
-    raw = image[offset : offset + ENTRY]
-    namespace, code, span, chunk, told = struct.unpack_from("<BBBBI", raw)
-    if told != checksum(raw[:4] + raw[8:]):
-        raise _bad(offset + 4, "the entry's checksum is wrong")
-    if not 1 <= span <= left:
-        raise _bad(offset + 2, f"it spans {span} entries and {left} are left")
-    data, content = raw[24:], b""
-    if code in {STRING, BLOB, BLOB_DATA}:
-        length, _, total = struct.unpack("<HHI", data)
-        if length > (span - 1) * ENTRY:
-            raise _bad(offset + 24, f"{length} bytes do not fit into {span - 1} entries")
-        content = image[offset + ENTRY : offset + ENTRY + length]
-        if total != checksum(content):
-            raise _bad(offset + 28, "the checksum of its data is wrong")
-    name, end, _ = raw[8:24].partition(b"\0")
-    if not end or not name.isascii():
-        raise _bad(offset + 8, "the key has no end, or is not ASCII")
-    return _Item(offset, namespace, code, chunk, name.decode("ascii"), data, content), span
-
-
-def _value(item: _Item, namespace: str, chunks: dict[tuple[int, str, int], bytes]) -> NvsEntry:
-    if item.code in _BY_TYPE:
-        kind, packing = _BY_TYPE[item.code]
-        return NvsEntry(namespace, item.key, kind, struct.unpack_from(packing, item.data)[0])
-    if item.code == STRING:
-        text, end, rest = item.content.partition(b"\0")
-        if not end or rest:
-            raise _bad(item.offset, "a string does not end where it says")
-        try:
-            return NvsEntry(namespace, item.key, "string", text.decode())
-        except UnicodeDecodeError as error:
-            raise _bad(item.offset, "a string is not UTF-8") from error
-    if item.code == BLOB:
-        return NvsEntry(namespace, item.key, "blob", item.content)
-    if item.code == BLOB_INDEX:
-        length, count, first = struct.unpack_from("<IBB", item.data)
-        parts = [chunks.get((item.namespace, item.key, number)) for number in range(first, first + count)]
-        whole = b"".join(part for part in parts if part is not None)
-        if None in parts or len(whole) != length:
-            raise _bad(item.offset, "a part of the blob is missing")
-        return NvsEntry(namespace, item.key, "blob", whole)
-    raise _bad(item.offset + 1, f"no such type: {item.code:#x}")
-
-
-def _bad(offset: int, why: str) -> FormatError:
-    return FormatError(
-        f"This is no NVS partition: {why} (offset {offset:#x}).",
-        advice="Read it from the board again, or build it anew from its values.",
-        what="nvs",
-        offset=offset,
-    )
 
 
 def _refused(key: str, rule: str, why: str) -> NvsRefusedError:

@@ -11,6 +11,7 @@ from sqlalchemy import exc
 
 from labkit.devices.lifecycle import State, verify_move
 from labkit.devices.schema import devices
+from labkit.devices.schema import trail as lines
 from labkit.errors import DeviceExistsError, DeviceUnknownError
 
 if TYPE_CHECKING:
@@ -119,6 +120,20 @@ class Fleet:
         """Return those of these ids that the registry has."""
         chosen = sa.select(devices.c.id).where(devices.c.id.in_(device_ids))
         return set(self._connection.execute(chosen).scalars())
+
+    def not_shut_out(self) -> Sequence[str]:
+        """Return the ids of devices that were taken out of service, and whose shutting out was never finished."""
+        locked = (State.QUARANTINED.value, State.REVOKED.value)
+        decided, done = (
+            sa.select(sa.func.max(lines.c.number))
+            .where(lines.c.subject == devices.c.id, lines.c.action.in_(actions))
+            .scalar_subquery()
+            for actions in (locked, ("shut-out",))
+        )
+        chosen = sa.select(devices.c.id).where(
+            devices.c.state.in_(locked), decided > sa.func.coalesce(done, 0)
+        )
+        return self._connection.execute(chosen.order_by(devices.c.id)).scalars().all()
 
     def list(
         self,

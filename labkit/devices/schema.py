@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-REVISION = "0001"
+REVISION = "0002"
 """The newest migration."""
 
 

@@ -6,7 +6,7 @@ has ended, because some refusals leave something behind: a clone alarm locks the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cryptography.hazmat.primitives import hashes, serialization
@@ -22,7 +22,7 @@ from labkit.errors import (
 from labkit.pki import Reason, Request, read_request
 from labkit.pki.keys import fingerprint
 from labkit.provisioning.messages import PROBLEMS
-from labkit.provisioning.policy import Policy, renewal_opens, subject_differs
+from labkit.provisioning.policy import Policy, for_devices, renewal_opens, subject_differs
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -179,9 +179,14 @@ class Desk:
         if isinstance(found, RefusedError):
             return found
         certificate, device = found
+        if certificate.entry.not_after <= tx.now:
+            return refused("certificate-expired")
         present = certificate.x509
         if subject_differs(request, present, strict=strict):
             return refused("subject-differs")
+        if strict and certificate.status is Status.PENDING and not self._counts(tx, certificate, device):
+            # EST knows no confirmation: who presents the new certificate has shown its key, and that is one.
+            certificate = self._confirm(tx, certificate, device)
         key = fingerprint(request.public_key)
         successor = tx.certificates.successor_of(certificate.entry.serial)
         if successor is not None and device.state in IN_LIFE:
@@ -233,15 +238,21 @@ class Desk:
             if certificate.replaces is None:
                 return refused("nothing-to-confirm")
             if certificate.status is Status.PENDING:
-                tx.certificates.activate(certificate.entry.serial)
-                tx.certificates.end(certificate.replaces, Reason.SUPERSEDED)
-                tx.trail.note(
-                    f"device:{device.device_id}", "renewed", device.device_id,
-                    serial=certificate.entry.serial, ended=[certificate.replaces],
-                )  # fmt: skip
+                self._confirm(tx, certificate, device)
             return device.device_id
 
         return self._decide(decide)
+
+    @staticmethod
+    def _confirm(tx: Transaction, certificate: Certificate, device: Device) -> Certificate:
+        before = certificate.replaces or ""
+        tx.certificates.activate(certificate.entry.serial)
+        tx.certificates.end(before, Reason.SUPERSEDED)
+        tx.trail.note(
+            f"device:{device.device_id}", "renewed", device.device_id,
+            serial=certificate.entry.serial, ended=[before],
+        )  # fmt: skip
+        return replace(certificate, status=Status.ACTIVE)
 
     def present(self, der: bytes) -> tuple[Certificate, Device]:
         """Return the device that presented a certificate; it has reported for duty by that.
@@ -275,13 +286,16 @@ class Desk:
         return self._counts(tx, *found) or found
 
     def _find(self, tx: Transaction, der: bytes) -> tuple[Certificate, Device] | RefusedError:
-        certificate = tx.certificates.by_fingerprint(_digest(der))
+        digest = _digest(der)
+        certificate = tx.certificates.by_fingerprint(digest)
         if certificate is None:
             return refused("certificate-unknown")
         try:
-            return certificate, tx.fleet.get(certificate.entry.name, lock=True)
+            device = tx.fleet.get(certificate.entry.name, lock=True)
         except DeviceUnknownError:
             return refused("not-a-device")
+        # Looked at again: while we waited for the device, another transaction may have ended its certificate.
+        return tx.certificates.by_fingerprint(digest) or certificate, device
 
     def _counts(self, tx: Transaction, certificate: Certificate, device: Device) -> RefusedError | None:
         if device.state not in IN_LIFE:
@@ -370,13 +384,16 @@ def refused(code: str, detail: str = "") -> RefusedError:
 
 def _read(csr: bytes) -> Request:
     try:
-        return read_request(csr)
+        request = read_request(csr)
     except RequestRefusedError as error:
         raise refused(f"csr-{error.rule}") from error
     except KeyRefusedError as error:
         raise refused(
             error.rule if error.rule.startswith("key-") else f"key-{error.rule}", error.message
         ) from error
+    if not for_devices(request.public_key):
+        raise refused("key-curve")
+    return request
 
 
 def _out_of_life(device: Device) -> RefusedError:

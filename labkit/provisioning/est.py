@@ -98,7 +98,7 @@ def _basic(request: Request) -> tuple[str, str]:
     except (binascii.Error, ValueError):
         user = colon = password = ""
     if scheme.lower() != "basic" or not colon:
-        raise Refused(_unauthorised("token-unknown", "Send id and token."))
+        raise Refused(_unauthorised("credentials-missing", "Send id and token."))
     return user, password
 
 

@@ -30,6 +30,7 @@ PROBLEMS: Mapping[str, Kind] = {
     "certificate-revoked": Kind(403, "This certificate is revoked", "Ask an operator why."),
     "certificate-superseded": Kind(403, "This certificate was replaced", "Use the newer one."),
     # Tokens
+    "credentials-missing": Kind(401, "Id and token are needed", "Send them as HTTP Basic."),
     "token-unknown": Kind(403, "There is no such token", "Ask an operator for one."),
     "token-expired": Kind(403, "The token has run out", "Ask an operator for a fresh one."),
     "token-revoked": Kind(403, "The token was taken back", "Ask an operator for a fresh one."),

@@ -188,6 +188,7 @@ def prepare(
 
     Raises:
         RegistryUnusableError: The database can't be used.
+        BrokerError: A device was to be shut out when the service ended last, and the broker refuses.
         LabError: Whatever keeps the authority from being made; see `Store.ensure_authority`.
     """
     workspace = store.workspace
@@ -197,13 +198,15 @@ def prepare(
     operators.identity("admin")
     files = server_identity(store)
     where = registry or str(workspace.path(REGISTRY))
-    Registry.open(where).close()  # the tables, before several workers would make them
+    told = broker or workspace.path("broker")
+    with Registry.open(where) as opened:  # the tables, before several workers would make them
+        Publication(opened, store, broker=told).catch_up()
     return ServiceSettings(
         application="labkit.provisioning.service:application",
         options={
             "workspace": str(workspace.root),
             "registry": where,
-            "broker": str(broker or workspace.path("broker")),
+            "broker": str(told),
             "limits": dict(limits or {}),
         },
         certificate=files.certificate,

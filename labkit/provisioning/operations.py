@@ -136,11 +136,15 @@ class Operations:
     def release(self, device_id: str, *, actor: str) -> None:
         """Let a device out of quarantine; it needs a fresh token, because its certificates stay on the list.
 
+        Said again after a crash or after the broker's refusal, it goes on where it was.
+
         Raises:
             DeviceUnknownError, MoveRefusedError: It is not in quarantine.
+            BrokerError: The broker did not give it its rights back; everything else is done.
         """
         with self.registry.begin() as tx:
             tx.fleet.move(tx.fleet.get(device_id, lock=True), State.SHIPPED, actor=actor)
+        self.publication.let_in(device_id)
 
     def decommission(self, device_id: str, reason: Reason, *, actor: str) -> list[str]:
         """Take a device out of service for good, and return what was done.

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from labkit.pki import Request
+    from labkit.pki.keys import PublicKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,14 @@ def renewal_opens(
     share = int.from_bytes(hashlib.sha256(device_id.encode()).digest()[:4]) / 2**32
     early = min(policy.window + share * policy.jitter, life / 3)
     return (not_after - early).replace(microsecond=0)
+
+
+def for_devices(public: PublicKey) -> bool:
+    """Return whether a key is of a kind that devices get certificates for: P-256, or RSA.
+
+    Does not check: the length of an RSA key; `pki.keys.check_policy` does, and lets P-384 through for authorities.
+    """
+    return isinstance(public, rsa.RSAPublicKey) or isinstance(public.curve, ec.SECP256R1)
 
 
 def subject_differs(request: Request, certificate: x509.Certificate, *, strict: bool) -> bool:

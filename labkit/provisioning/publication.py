@@ -110,12 +110,20 @@ class Publication:
     def shut_out(self, device_id: str) -> list[str]:
         """Shut a device out that the registry has taken out of service, and return what was done, in words.
 
+        The last step is a line in the trail; where it is missing, `catch_up` begins again.
+
         The list keeps it from coming back, the rules take its rights, and its session ends: the authority takes it over
         with a certificate made for that moment, which is on the list itself before anybody could use it again.
 
         Raises:
             BrokerError: The broker did not do as it was told. The list is published all the same.
         """
+        done = self._shut_out(device_id)
+        with self._registry.begin() as tx:
+            tx.trail.note("service", "shut-out", device_id, done=done)
+        return done
+
+    def _shut_out(self, device_id: str) -> list[str]:
         listed = self.publish()
         done = [f"list number {listed.number} published"]
         if self._broker is None:
@@ -137,6 +145,37 @@ class Publication:
         self.publish()
         self.reload()
         return done
+
+    def let_in(self, device_id: str) -> bool:
+        """Give a device that may come back its rights at the broker, and return whether they had been taken.
+
+        Its old certificates stay on the list, so that this opens nothing before it has enrolled again.
+
+        Raises:
+            BrokerError: The broker did not do as it was told.
+        """
+        if self._broker is None:
+            return False
+        try:
+            return attach(self._broker).allow(device_id)
+        except BrokerNotRunningError:
+            return False  # it reads its rules afresh when it starts
+
+    def catch_up(self) -> list[str]:
+        """Finish what a crash has left undone, and return the devices that were shut out only now.
+
+        The registry's decision comes first and the broker hears of it afterwards. Who is killed in between leaves a
+        device connected that the registry has out of service.
+
+        Raises:
+            BrokerError: The broker did not do as it was told.
+        """
+        self.publish()
+        with self._registry.read() as tx:
+            left = list(tx.fleet.not_shut_out())
+        for device_id in left:
+            self.shut_out(device_id)
+        return left
 
     def _take_over(self, device_id: str, endpoint: Endpoint) -> bool:
         # MQTT 5 §3.1.4: a second connection with the same client id ends the first; the broker takes client ids from

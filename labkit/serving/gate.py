@@ -32,6 +32,9 @@ BODY_BYTES = 16 * 1024
 DRAINED_BYTES = 1024 * 1024
 """How much of a longer one is read and thrown away, so that the refusal is seen and not the reset of the connection."""
 
+PIECE_BYTES = 64 * 1024
+"""Longer bodies are written in pieces of this size, each when the one before is on its way."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -120,21 +123,25 @@ class Gate:
         decision = Decision()
         scope.setdefault("state", {})["decision"] = decision
         address = (scope.get("client") or ("", 0))[0]
-        answer = _Answer(send)
+
+        def note(status: int) -> None:
+            self._log.write(
+                code=decision.code or ("ok" if status < 400 else "refused"),
+                status=status,
+                method=scope["method"],
+                path=scope["path"][:200],
+                address=address,
+                actor=decision.actor,
+                subject=decision.subject,
+                ms=round((time.monotonic() - started) * 1000, 1),
+            )
+
+        answer = _Answer(send, note)
         problem = await self._handle(scope, receive, answer, decision, address)
         if problem is not None and not answer.begun:
             decision.code = decision.code or problem.code
             await answer.refuse(problem)
-        self._log.write(
-            code=decision.code or ("ok" if answer.status < 400 else "refused"),
-            status=answer.status,
-            method=scope["method"],
-            path=scope["path"][:200],
-            address=address,
-            actor=decision.actor,
-            subject=decision.subject,
-            ms=round((time.monotonic() - started) * 1000, 1),
-        )
+        answer.end()
 
     async def _handle(
         self, scope: Scope, receive: Receive, answer: _Answer, decision: Decision, address: str
@@ -160,12 +167,20 @@ class Gate:
 
 
 class _Answer:
-    """The way out, which remembers what went through it."""
+    """The way out, which remembers what went through it, and sees to it that the log knows before the other side does."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, note: Callable[[int], None]) -> None:
         self._send = send
+        self._note = note
+        self._ended = False
         self.begun = False
         self.status = 0
+
+    def end(self) -> None:
+        """Write the line, unless it is written."""
+        if not self._ended:
+            self._ended = True
+            self._note(self.status)
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -178,6 +193,21 @@ class _Answer:
                 (b"x-content-type-options", b"nosniff"),
                 *extra,
             ]
+        await self._in_pieces(message)
+
+    async def _in_pieces(self, message: Message) -> None:
+        body = message.get("body", b"")
+        if len(body) <= PIECE_BYTES:
+            await self._pass_on(message)
+            return
+        # Written in one go, a reply of many megabytes would lie in memory once for each client that reads slowly.
+        for start in range(0, len(body), PIECE_BYTES):
+            more = start + PIECE_BYTES < len(body) or message.get("more_body", False)
+            await self._pass_on({**message, "body": body[start : start + PIECE_BYTES], "more_body": more})
+
+    async def _pass_on(self, message: Message) -> None:
+        if message["type"] == "http.response.body" and not message.get("more_body"):
+            self.end()
         await self._send(message)
 
     async def refuse(self, problem: Problem) -> None:

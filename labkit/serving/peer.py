@@ -1,11 +1,11 @@
-"""The verified client certificate, from the connection into the request: uvicorn, with four things added.
+"""The verified client certificate, from the connection into the request: uvicorn, with five things added.
 
 uvicorn tells an application nothing of the other side's certificate. The ASGI specification has a place for it, the
 TLS extension, and `Connection` fills that in. It can go when uvicorn does it. Never is it taken from a header: anybody
 can send one.
 
-The other additions are limits that uvicorn lacks: an end to the TLS handshake, to the arrival of a request, and to the
-length of its head.
+The other additions are limits that uvicorn lacks: an end to the TLS handshake, to the arrival of a request, to the
+length of its head, and to waiting for a reader who does not read.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ HANDSHAKE_SECONDS = 5.0
 
 REQUEST_SECONDS = 10.0
 """Until when a request must have come in whole, counted from the handshake or from its first byte."""
+
+STALL_SECONDS = 15.0
+"""For how long a piece of a reply (see `gate.PIECE_BYTES`) may wait to be read: a slow link takes 4 KiB a second."""
 
 HEAD_BYTES = 16 * 1024
 """Longest request line and headers."""
@@ -66,6 +69,7 @@ class Connection(HttpToolsProtocol):
     _arriving = True
     _head = 0
     _tls: dict[object, object] | None = None
+    _stall: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin, after the TLS handshake."""
@@ -76,6 +80,7 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
         self._disarm()
+        self._unstall()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -104,6 +109,22 @@ class Connection(HttpToolsProtocol):
         """See the end of a request."""
         self._disarm()
         super().on_message_complete()
+
+    def pause_writing(self) -> None:
+        """See that the other side takes our reply slower than we write it."""
+        super().pause_writing()
+        # Slow is allowed (the gate writes in small pieces); nothing at all is not.
+        self._stall = self.loop.call_later(STALL_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """See that it has caught up."""
+        self._unstall()
+        super().resume_writing()
+
+    def _unstall(self) -> None:
+        if self._stall is not None:
+            self._stall.cancel()
+            self._stall = None
 
     def _arm(self) -> None:
         self._disarm()

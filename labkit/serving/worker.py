@@ -43,7 +43,8 @@ def server_context(certificate: str, key: str, client_authorities: list[str]) ->
         context.load_verify_locations(path)
     # Optional, because a device on its first day has none; a certificate that does not verify ends the handshake.
     context.verify_mode = ssl.CERT_OPTIONAL
-    # No resumption: a session that is resumed presents a certificate that nobody has looked at again.
+    # No tickets: a session that is resumed presents a certificate that nobody has looked at again. Python has no switch
+    # for TLS 1.2's session ids, so that those who decide look at dates and revocation themselves, each time.
     context.options |= ssl.OP_NO_TICKET
     context.num_tickets = 0
     return context

@@ -123,7 +123,9 @@ def test_a_move_that_is_refused_changes_nothing(registry: Registry) -> None:
 def test_the_database_itself_keeps_the_trail(registry: Registry) -> None:
     """Neither a change nor a deletion of a line gets past the database; the next line is still written."""
     refusals = (exc.DBAPIError, RegistryUnusableError)
-    for statement in ("UPDATE trail SET actor = 'nobody'", "DELETE FROM trail"):
+    replacing = "INSERT OR REPLACE INTO trail SELECT number, at, 'nobody', action, subject, detail FROM trail"
+    statements = ["UPDATE trail SET actor = 'nobody'", "DELETE FROM trail"]
+    for statement in [*statements, replacing if registry.is_file else "TRUNCATE trail"]:
         with pytest.raises(refusals, match="only grows"), registry.begin() as tx:
             tx.connection.execute(sa.text(statement))
     with registry.begin() as tx:
@@ -264,6 +266,21 @@ def test_migrations_make_what_the_schema_says(registry: Registry) -> None:
 def _same_type(*types: object) -> bool | None:
     found, wanted = types[-2:]
     return False if isinstance(wanted, Moment) and isinstance(found, sa.String) else None
+
+
+def test_an_older_registry_is_brought_up_to_date(database: str) -> None:
+    """A registry of the first version keeps what is in it and gets what it lacks; one of tomorrow's is left alone."""
+    with Registry.open(database) as made, made.begin() as tx:
+        tx.fleet.add([identify("sensor-001")], actor="admin")
+        if made.is_file:
+            tx.connection.execute(sa.text("DROP TRIGGER trail_no_replace"))
+        tx.connection.execute(sa.text("UPDATE alembic_version SET version_num = '0001'"))
+    with Registry.open(database) as again, again.begin() as tx:
+        assert REVISION == MigrationContext.configure(tx.connection).get_current_revision()
+        assert ["made"] == [e.action for e in tx.trail.events("sensor-001")]
+        tx.connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(RegistryUnusableError, match="another labkit"):
+        Registry.open(database)
 
 
 def test_somebody_elses_database_is_left_alone(tmp_path: Path) -> None:

@@ -6,7 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from labkit.devices import Registry
 from labkit.errors import NotConnectedError, RefusedError
+from labkit.pki import IdentityFiles, Reason
+from labkit.provisioning import Publication
+from labkit.provisioning.operations import Operations
 from labkit.scenarios.provisioning import ProvisioningSite, attempt, provisioning_site
 from labkit.scenarios.revocation import revoking_broker
 
@@ -64,8 +68,6 @@ def test_what_cut_the_session_is_on_the_list_too(plant: tuple[ProvisioningSite, 
 
 def test_a_renewed_device_keeps_its_session(plant: tuple[ProvisioningSite, Site]) -> None:
     """During the overlap both certificates open sessions; afterwards the old one is refused and the new one is not."""
-    from labkit.pki import IdentityFiles
-    from labkit.provisioning import Publication
     from labkit.provisioning.client import renew
 
     office, site = plant
@@ -80,8 +82,6 @@ def test_a_renewed_device_keeps_its_session(plant: tuple[ProvisioningSite, Site]
     new = renew(office.anyone, slots)
     assert site.attempt(kept).accepted  # the list is not published yet
     assert site.attempt(new.files("rotating")).accepted
-    from labkit.devices import Registry
-
     with Registry.open(office.store.workspace.path("registry/fleet.db")) as registry:
         publication = Publication(registry, office.store, broker=site.broker.folder)
         publication.publish()
@@ -107,3 +107,60 @@ def test_a_clone_is_shut_out_at_once(plant: tuple[ProvisioningSite, Site]) -> No
     with pytest.raises(NotConnectedError), site.session(old.files("cloned")):
         pass
     assert "certificate-revoked" == site.attempt(old.files("cloned")).reason
+
+
+def test_released_means_that_the_broker_knows_too(plant: tuple[ProvisioningSite, Site]) -> None:
+    """Out of quarantine and enrolled again, a device may publish again; what it had before stays refused."""
+    office, site = plant
+    old = office.enrolled("returning").current
+    assert old
+    scratch = office.store.workspace.path("scratch")
+    kept = IdentityFiles("returning", scratch / "kept.crt", scratch / "kept.key")
+    kept.certificate.write_bytes(old.chain.read_bytes())
+    kept.key.write_bytes(old.key.read_bytes())
+    topic = "devices/returning/telemetry"
+    assert site.attempt(kept, publish=topic).accepted
+    office.act("returning", "quarantine", {"reason": "suspicious"})
+    assert "certificate-revoked" == site.attempt(kept, publish=topic).reason
+    office.act("returning", "release")
+    assert "certificate-revoked" == site.attempt(kept, publish=topic).reason
+    new = office.enrolled("returning").current
+    assert new
+    assert site.attempt(new.files("returning"), publish=topic).accepted
+
+
+def test_a_crash_between_decision_and_broker(
+    mosquitto: Mosquitto, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed after the registry decided and before the broker heard of it: the next start cuts the session."""
+    with revoking_broker(store) as site:
+        with provisioning_site(store) as office:
+            one, two = office.enrolled("leaving").current, office.enrolled("staying").current
+        assert one
+        assert two
+        with site.session(one.files("leaving")) as session, site.session(two.files("staying")) as neighbour:
+            with (
+                Registry.open(store.workspace.path("registry/fleet.db")) as registry,
+                monkeypatch.context() as patch,
+                pytest.raises(_KilledError),
+            ):
+                patch.setattr(Publication, "shut_out", _killed)
+                publication = Publication(registry, store, broker=site.broker.folder)
+                Operations(registry, publication).decommission("leaving", Reason.UNSPECIFIED, actor="admin")
+            assert session.publish("devices/leaving/telemetry", "still there") < 0x80
+            with provisioning_site(store) as office:
+                with pytest.raises(NotConnectedError, match="of no use"):
+                    session.publish("devices/leaving/telemetry", "and now?")
+                assert "shut-out" == office.dossier("leaving").events[-1].action
+            assert neighbour.publish("devices/staying/telemetry", "42") < 0x80
+        assert "certificate-revoked" == site.attempt(one.files("leaving")).reason
+        with Registry.open(store.workspace.path("registry/fleet.db")) as registry:
+            assert [] == Publication(registry, store, broker=site.broker.folder).catch_up()
+
+
+class _KilledError(BaseException):
+    """SIGKILL, as far as one process can play it."""
+
+
+def _killed(*_: object) -> list[str]:
+    raise _KilledError

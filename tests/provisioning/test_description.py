@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 
 UNLIMITED = {"requests_per_minute": 0.0, "failures_per_minute": 0.0}
 CASES = 10_000 if os.environ.get("LABKIT_TEST_FULL") else 1_300
-STRANGERS = {"certificate-missing", "not-an-operator", "not-a-device", "token-unknown", "rate-limited"}
+STRANGERS = {
+    "certificate-missing", "credentials-missing", "not-an-operator", "not-a-device", "token-unknown",
+    "rate-limited",
+}  # fmt: skip
 """Codes that say that a request did not get past the door."""
 
 pytestmark = pytest.mark.slow

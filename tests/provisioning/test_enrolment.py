@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
+import socket
 import ssl
+import tarfile
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,15 +18,19 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import NameOID
 
-from labkit.devices import Registry, State
+from labkit.clock import Deadline
+from labkit.devices import Registry, State, identify
 from labkit.errors import RefusedError
 from labkit.mqtt import Identity
-from labkit.pki import Key, make_request, openssl
+from labkit.pki import DEVICE, Entry, IdentityFiles, Key, make_request, openssl
+from labkit.pki.flawed import craft
 from labkit.pki.template import common_name
 from labkit.provisioning.client import Client
+from labkit.provisioning.factory import Batch, Factory
 from labkit.scenarios.provisioning import ProvisioningSite, attempt
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from labkit.outcome import Outcome
@@ -143,7 +152,7 @@ def test_requests_that_prove_nothing(office: ProvisioningSite) -> None:
         ],
         "csr-no-proof": [broken],
         "key-rsa-too-short": [_request(rsa.generate_private_key(65537, 1024))],
-        "key-curve": [_request(ec.generate_private_key(ec.SECP256K1()))],
+        "key-curve": [_request(ec.generate_private_key(curve)) for curve in (ec.SECP256K1(), ec.SECP384R1())],
         "key-kind": [_request(ed25519.Ed25519PrivateKey.generate())],
     }
     before = counts(office)
@@ -221,6 +230,66 @@ def test_a_header_proves_nothing(office: ProvisioningSite) -> None:
     reply = office.anyone.send("GET", "/devices", headers=headers)
     assert (401, "certificate-missing") == (reply.status, reply.json()["code"])
     assert '"127.0.0.1"' in office.decisions.read_text().splitlines()[-1]
+
+
+def test_a_device_from_the_factory_reports_for_duty(office: ProvisioningSite) -> None:
+    """What left the line with its certificate fetches its configuration with it, and is enrolled by that."""
+    with registry(office) as found:
+        report = Factory(office.store, found).run(Batch("duty", "duty-", 1), executor=ThreadPoolExecutor(1))
+    assert "made" == office.show("duty-001")["state"]
+    bundle = office.store.workspace.path("scratch", "duty.pem")
+    with tarfile.open(report.archive) as archive:
+        content = archive.extractfile("duty-001.pem")
+        assert content
+        bundle.parent.mkdir(exist_ok=True)
+        bundle.write_bytes(content.read() + office.store.intermediate.read_bytes())
+    told = office.client(IdentityFiles("duty-001", bundle, bundle)).call("GET", "/config")
+    assert ("duty-001", "devices/duty-001/telemetry") == (told["device_id"], told["topics"]["telemetry"])
+    assert "enrolled" == office.show("duty-001")["state"]
+
+
+def test_a_resumed_session_shows_an_old_certificate(office: ProvisioningSite) -> None:
+    """A TLS 1.2 session goes on after its certificate has run out; the service looks at the date itself."""
+    issuer = office.store.authority()
+    # Validity begins five minutes before `start`; this one ends in four seconds.
+    start = dt.datetime.now(dt.UTC) - dt.timedelta(days=1) + dt.timedelta(minutes=5, seconds=4)
+    short = craft(issuer, "resumed", start=start, profile=replace(DEVICE, days=1))
+    entry = Entry.of(
+        short.certificate, short.key.public, name="resumed", profile="device", issuer=issuer.name
+    )
+    with registry(office) as found, found.begin() as tx:
+        tx.fleet.add([identify("resumed")], actor="test")
+        tx.certificates.record([entry], now=tx.now)
+    files = office.store.save_intruder("resumed", short)
+    context = ssl.create_default_context(cafile=str(office.store.trust_anchor))
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(files.certificate, files.key)
+    with ask_for_config(office, context, None) as first:
+        assert b"200" == first.recv(1000)[9:12]
+        deadline = Deadline((short.certificate.not_valid_after_utc - dt.datetime.now(dt.UTC)).total_seconds())
+        while not deadline.passed:
+            deadline.pause(0.05)
+        with ask_for_config(office, context, first.session) as second:
+            assert second.session_reused
+            assert b"certificate-expired" in second.makefile("rb").read()
+    with (
+        pytest.raises(ssl.SSLError),
+        ask_for_config(office, context, None) as third,
+    ):  # the control: TLS itself
+        third.recv(1)
+
+
+@contextmanager
+def ask_for_config(
+    office: ProvisioningSite, context: ssl.SSLContext, session: ssl.SSLSession | None
+) -> Iterator[ssl.SSLSocket]:
+    """Connect, ask for the configuration, and let the reply be read."""
+    with (
+        socket.create_connection(("127.0.0.1", office.service.port), timeout=10) as plain,
+        context.wrap_socket(plain, server_hostname="localhost", session=session) as secure,
+    ):
+        secure.sendall(b"GET /config HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        yield secure
 
 
 def test_operators_are_no_devices(office: ProvisioningSite) -> None:

@@ -5,20 +5,20 @@ from __future__ import annotations
 import datetime as dt
 import random
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
+from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given
 from hypothesis import strategies as st
 
 from labkit.clock import FixedClock
-from labkit.devices import Registry
+from labkit.devices import Registry, State
+from labkit.devices.certificates import Certificates
+from labkit.devices.fleet import Fleet
 from labkit.errors import RefusedError, ServiceUnreachableError, SlotsError
-from labkit.pki import Authority, Key, make_request
-from labkit.pki.template import common_name
-from labkit.processes import run
+from labkit.pki import Authority, Key, Reason, make_request
 from labkit.provisioning import Policy, renewal_opens
 from labkit.provisioning.client import Client, enrol, persist, renew, renewal_due, waits
 from labkit.provisioning.desk import Desk
@@ -232,6 +232,40 @@ def test_an_expired_certificate_counts_nowhere(desk: Desk, clock: FixedClock) ->
     desk.registry.close()
 
 
+def test_an_expired_certificate_is_no_alarm(desk: Desk, clock: FixedClock) -> None:
+    """What ran out is told so before anything else: it neither gets its successor again nor locks the device out."""
+    der, key = first_of(desk, "sensor-001"), Key.generate()
+    with desk.registry.begin() as tx:
+        tx.fleet.allow_renewal("sensor-001", actor="admin")
+    desk.renew(der, make_request(key, "sensor-001"))
+    clock.advance(366 * DAY)
+    for again in (key, Key.generate()):
+        with pytest.raises(RefusedError) as caught:
+            desk.renew(der, make_request(again, "sensor-001"))
+        assert "certificate-expired" == caught.value.code
+    with desk.registry.read() as tx:
+        assert State.ENROLLED is tx.fleet.get("sensor-001").state
+    desk.registry.close()
+
+
+def test_what_ended_while_we_waited_has_ended(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A certificate that another transaction ends while this one waits for the device counts no more."""
+    der = first_of(desk, "sensor-001")
+    assert desk.present(der)
+    real = Fleet.get
+
+    def get(self: Fleet, device_id: str, *, lock: bool = False) -> Any:
+        # What PostgreSQL lets happen before it hands the lock over.
+        Certificates(self._connection, self._now).end_all(device_id, Reason.SUPERSEDED)
+        return real(self, device_id, lock=lock)
+
+    monkeypatch.setattr(Fleet, "get", get)
+    with pytest.raises(RefusedError) as caught:
+        desk.renew(der, make_request(Key.generate(), "sensor-001"))
+    assert "certificate-superseded" == caught.value.code
+    desk.registry.close()
+
+
 @given(st.from_regex(r"[a-z0-9][a-z0-9-]{0,20}", fullmatch=True), st.integers(2, 4000))
 def test_the_window_lies_within_the_life(name: str, days: int) -> None:
     """However long a certificate lives, it is renewed after it begins, before it ends, and always on the same day."""
@@ -239,74 +273,6 @@ def test_the_window_lies_within_the_life(name: str, days: int) -> None:
     opens = renewal_opens(name, NOW, end, Policy())
     assert NOW < opens < end
     assert opens == renewal_opens(name, NOW, end, Policy())
-
-
-# --- EST ----------------------------------------------------------------------------------------------------------
-
-
-def est(office: ProvisioningSite, path: str, *options: str) -> tuple[int, bytes]:
-    """Ask with curl, a client that is not ours, and return status and body."""
-    url = f"{office.service.url.replace('127.0.0.1', 'localhost')}/.well-known/est/{path}"
-    trust = ("--cacert", str(office.store.trust_anchor))
-    out = office.store.workspace.path("scratch", "est.out")
-    ended = run(["curl", "-sS", *trust, "-o", str(out), "-w", "%{http_code}", *options, url], timeout=30)
-    return int(ended.stdout), out.read_bytes()
-
-
-@pytest.mark.tool
-def test_est_as_others_speak_it(office: ProvisioningSite, tmp_path: Path, openssl: Path) -> None:
-    """curl and openssl enrol and renew over EST, and openssl reads the PKCS #7 that comes back."""
-    folder = office.store.workspace.path("scratch")
-    folder.mkdir(exist_ok=True)
-    status, body = est(office, "cacerts")
-    assert (200, 2) == (status, len(pkcs7.load_der_pkcs7_certificates(_decoded(body))))
-
-    def request(name: str, subject: str) -> Path:
-        key, der, text = (tmp_path / f"{name}.{kind}" for kind in ("key", "der", "b64"))
-        run([str(openssl), "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout",
-             str(key), "-subj", subject, "-outform", "DER", "-out", str(der)])  # fmt: skip
-        run([str(openssl), "base64", "-in", str(der), "-out", str(text)])
-        return text
-
-    post = (
-        "-H",
-        "Content-Type: application/pkcs10",
-        "-H",
-        "Content-Transfer-Encoding: base64",
-        "--data-binary",
-    )
-    token = office.token("est-device")
-    sent = request("one", "/CN=whatever")
-    assert 401 == est(office, "simpleenroll", *post, f"@{sent}")[0]
-    assert 401 == est(office, "simpleenroll", *post, f"@{sent}", "-u", f"another:{token}")[0]
-    assert 415 == est(office, "simpleenroll", "--data-binary", f"@{sent}", "-u", f"est-device:{token}")[0]
-    status, body = est(office, "simpleenroll", *post, f"@{sent}", "-u", f"est-device:{token}")
-    assert 200 == status
-    pem = tmp_path / "one.pem"
-    (tmp_path / "one.p7").write_bytes(_decoded(body))
-    printed = run(
-        [str(openssl), "pkcs7", "-inform", "DER", "-in", str(tmp_path / "one.p7"), "-print_certs"]
-    ).stdout
-    assert "CN = est-device" in printed
-    # A PKCS #7 is a set, in no order; a client presents its own certificate first.
-    found = pkcs7.load_der_pkcs7_certificates(_decoded(body))
-    leaf_first = sorted(found, key=lambda c: common_name(c.subject) != "est-device")
-    pem.write_bytes(b"".join(c.public_bytes(Encoding.PEM) for c in leaf_first))
-
-    office.act("est-device", "renewal")
-    who = ("--cert", str(pem), "--key", str(tmp_path / "one.key"))
-    other = request("two", "/CN=est-device")  # not the whole subject, which EST wants
-    assert 400 == est(office, "simplereenroll", *post, f"@{other}", *who)[0]
-    same = request("three", "/O=IoT Device Security Labs/CN=est-device")
-    status, body = est(office, "simplereenroll", *post, f"@{same}", *who)
-    assert (200, 2) == (status, len(pkcs7.load_der_pkcs7_certificates(_decoded(body))))
-    assert 401 == est(office, "simplereenroll", *post, f"@{same}")[0]
-
-
-def _decoded(body: bytes) -> bytes:
-    import base64
-
-    return base64.b64decode(body)
 
 
 # --- the device's side --------------------------------------------------------------------------------------------

@@ -50,6 +50,7 @@ attributes, so that callers and tests compare values and never text. Misuse by t
     │   ├── ImageRefusedError                                              (rule)
     │   ├── SignatureRefusedError                                          (rule)
     │   ├── OtaRefusedError                                                (rule)
+    │   ├── UpdateRefusedError                                             (rule, stage)
     │   └── FlashBoundsError                                               (offset, length, size)
     ├── BoardError
     │   ├── ChipUnknownError                                               (name, known)
@@ -66,6 +67,8 @@ attributes, so that callers and tests compare values and never text. Misuse by t
     │   ├── ServiceUnreachableError                                        (url)
     │   ├── SlotsError                                                     (path)
     │   └── BatchError                                                     (name, rule)
+    ├── NodeError                    the sensor node
+    │   └── MessageRefusedError                                            (code)
     └── CourseError
         ├── LessonUnknownError                                             (slug, known)
         ├── ClaimUnknownError                                              (claim, known)
@@ -422,6 +425,13 @@ class EfuseProtectedError(BoardError):
     rule: str
 
 
+class UpdateRefusedError(FirmwareError):
+    """An update that a device must not take; the rules are those of `firmware.update.STAGES`."""
+
+    rule: str
+    stage: str
+
+
 class RegistryError(LabError):
     """The registry of devices."""
 
@@ -486,6 +496,16 @@ class BatchError(ProvisioningError):
 
     name: str
     rule: str
+
+
+class NodeError(LabError):
+    """The sensor node's application."""
+
+
+class MessageRefusedError(NodeError):
+    """A command, a reply or a reading that the node refuses; the code is stable, see `node.codes.CODES`."""
+
+    code: str
 
 
 class CourseError(LabError):

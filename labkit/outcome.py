@@ -21,7 +21,15 @@ HTTP = ("tcp", "tls", "http")
 BOOT = ("rom", "bootloader", "partitions", "image", "application")
 """Stages of a board's way from reset to its application: who judged last, or on what."""
 
-STAGES: Mapping[str, tuple[str, ...]] = {"connection": CONNECTION, "http": HTTP, "boot": BOOT}
+UPDATE = ("manifest", "header", "signature", "policy", "image")
+"""Stages of an update on its way into a slot."""
+
+STAGES: Mapping[str, tuple[str, ...]] = {
+    "connection": CONNECTION,
+    "http": HTTP,
+    "boot": BOOT,
+    "update": UPDATE,
+}
 """The ordered vocabulary of stages, by domain."""
 
 ACCEPTED = "accepted"

@@ -5,7 +5,6 @@ They are never imported; esptool is under the GPL, and a program that is run sta
 
 from __future__ import annotations
 
-import struct
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,8 +14,8 @@ from labkit import processes
 from labkit.errors import ToolFailedError
 from labkit.firmware.description import ELF_DIGEST_OFFSET, AppDescription, BootloaderDescription
 from labkit.firmware.elf import build_bootloader_elf, build_elf
-from labkit.firmware.nvs import checksum
 from labkit.firmware.nvs_csv import render_csv
+from labkit.firmware.nvs_encryption import build_key_partition
 from labkit.workspace import write_atomic
 
 if TYPE_CHECKING:
@@ -164,25 +163,12 @@ def merge_parts(parts: Sequence[tuple[int, bytes]], chip_name: str) -> bytes:
 GENERATOR = "esp_idf_nvs_partition_gen"
 
 
-def nvs_key_partition(key: bytes) -> bytes:
-    """Return a partition of the type `nvs_keys` (ESP-IDF programming guide, "NVS Encryption").
-
-    Args:
-        key: 64 bytes from `secrets.token_bytes`: the two keys of XTS-AES-256. The generator could draw them too, but
-            takes them from a random number generator that was not made for keys.
-    """
-    if len(key) != 64:
-        text = "the keys of an encrypted NVS partition have 64 bytes"
-        raise ValueError(text)
-    return (key + struct.pack("<I", checksum(key))).ljust(4096, b"\xff")
-
-
 def encrypt_nvs(values: Sequence[NvsEntry], key: bytes, *, size: int = 0x6000) -> bytes:
     """Return an encrypted NVS partition, made by Espressif's generator.
 
     Args:
         values: What is in it.
-        key: See `nvs_key_partition`; on a board it lies in a partition that flash encryption protects.
+        key: See `nvs_encryption.build_key_partition`; on a board it lies in a partition that flash encryption protects.
         size: The partition's size.
 
     Raises:
@@ -192,7 +178,7 @@ def encrypt_nvs(values: Sequence[NvsEntry], key: bytes, *, size: int = 0x6000) -
     with TemporaryDirectory(prefix="labkit-nvs-") as folder:
         source, keys, target = (Path(folder, name) for name in ("values.csv", "keys.bin", "nvs.bin"))
         write_atomic(source, render_csv(values), secret=True)
-        write_atomic(keys, nvs_key_partition(key), secret=True)
+        write_atomic(keys, build_key_partition(key), secret=True)
         argv = [
             sys.executable,
             "-m",

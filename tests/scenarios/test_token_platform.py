@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from labkit.errors import FormatError
-from labkit.firmware.tools import encrypt_nvs, nvs_key_partition
+from labkit.firmware.nvs_encryption import build_key_partition
+from labkit.firmware.tools import encrypt_nvs
 from labkit.scenarios.provisioning import provisioning_site
 from labkit.scenarios.token_platform import flash_with_certificate, read_flash, token_platform
 
@@ -79,7 +80,7 @@ def test_an_encrypted_flash_tells_nothing(store: Store, mosquitto: Mosquitto) ->
 
 def test_the_key_partition_is_checked() -> None:
     """The keys stand at the beginning, their checksum behind them, and the rest is empty; other lengths are refused."""
-    made = nvs_key_partition(b"k" * 64)
+    made = build_key_partition(b"k" * 64)
     assert (4096, b"k" * 64, b"\xff" * 4028) == (len(made), made[:64], made[68:])
     with pytest.raises(ValueError, match="64 bytes"):
-        nvs_key_partition(b"short")
+        build_key_partition(b"short")

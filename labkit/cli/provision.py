@@ -4,47 +4,18 @@ from __future__ import annotations
 
 import datetime as dt
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from labkit.cli.console import emit_json, emit_table, json_option, open_store, spoken
+from labkit.cli.enrolment import ACTOR, PORT, enrol, open_operations, registry_option, renew
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from labkit.pki import Store
-    from labkit.provisioning.client import Client
-    from labkit.provisioning.operations import Operations
-    from labkit.provisioning.slots import Slots
-
-PORT = 8443
-ACTOR = "operator"
-"""Who acts in the trail, for what is typed at this keyboard: whoever has the workspace is an operator."""
+    from labkit.devices import Registry
 
 REASONS = ("unspecified", "key-compromise", "superseded", "cessation-of-operation", "privilege-withdrawn")
-
-registry_option = click.option(
-    "--registry",
-    envvar="LABKIT_REGISTRY",
-    metavar="URL",
-    help="A database, such as postgresql+psycopg:///fleet. The workspace has one of its own.",
-)
-url_option = click.option(
-    "--url", default=f"https://127.0.0.1:{PORT}", show_default=True, help="Where the service is."
-)
-trust_option = click.option(
-    "--trust",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The root's certificate; the workspace's own without it.",
-)
-folder_option = click.option(
-    "--folder",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="The device's own store; scratch/boards/NAME in the workspace without it.",
-)
 
 
 @click.group()
@@ -61,6 +32,10 @@ def provision() -> None:
 
     The registry lies in the workspace; --registry or LABKIT_REGISTRY names another.
     """  # noqa: D301 - click wants the character itself
+
+
+provision.add_command(enrol)
+provision.add_command(renew)
 
 
 @provision.command()
@@ -104,13 +79,17 @@ def add(name: str, serial: str | None, mac: str | None, registry: str | None) ->
     """Take the device NAME into the registry."""
     from labkit.devices import identify
 
-    with _operations(registry) as operations:
+    with open_operations(registry) as operations:
         operations.add([identify(name, serial=serial, mac=mac)], actor=ACTOR)
     click.echo(f"{name} is in the registry.")
 
 
 @provision.command()
-@click.argument("names", nargs=-1, required=True)
+@click.argument("names", nargs=-1)
+@click.option("--batch", "of", metavar="BATCH", help="For every device of this factory batch.")
+@click.option("--prefix", help="For devices that are called PREFIX001 and so on; see --count.")
+@click.option("--count", type=click.IntRange(1, 1_000_000), help="How many of those.")
+@click.option("--start", type=click.IntRange(0), default=1, show_default=True, help="The first number.")
 @click.option(
     "--hours",
     type=click.FloatRange(0, 720, min_open=True),
@@ -126,6 +105,10 @@ def add(name: str, serial: str | None, mac: str | None, registry: str | None) ->
 @json_option
 def token(  # noqa: PLR0917 - click passes options by name
     names: tuple[str, ...],
+    of: str | None,
+    prefix: str | None,
+    count: int | None,
+    start: int,
     hours: float,
     revoke: bool,  # noqa: FBT001
     target: Path | None,
@@ -135,12 +118,16 @@ def token(  # noqa: PLR0917 - click passes options by name
     """Make a token for each device NAMES; devices that the registry does not have are taken in.
 
     A token is shown this once. It lets its device ask for one certificate, once.
-    """
-    from labkit.pki import names as grammar
+
+    \b
+      labkit provision token sensor-001
+      labkit provision token --prefix node- --count 1000 --csv tokens.csv
+      labkit provision token --batch spring --revoke
+    """  # noqa: D301 - click wants the character itself
     from labkit.workspace import write_atomic
 
-    chosen = [grammar.device_id(name) for name in names]
-    with _operations(registry) as operations:
+    with open_operations(registry) as operations:
+        chosen = _chosen(names, of, prefix, count, start, operations.registry)
         if revoke:
             numbers = {name: operations.revoke_tokens(name, actor=ACTOR) for name in chosen}
             emit_json(numbers) if as_json else emit_table(
@@ -159,50 +146,29 @@ def token(  # noqa: PLR0917 - click passes options by name
         click.echo(spoken(f"Next: labkit provision enrol {chosen[0]} --token …"))
 
 
-@provision.command()
-@click.argument("name")
-@click.option("--token", "text", help="The token; without it the one in the device's store.")
-@url_option
-@trust_option
-@folder_option
-def enrol(name: str, text: str | None, url: str, trust: Path | None, folder: Path | None) -> None:
-    """First boot of the device NAME: make a key, ask for its certificate, erase the token."""
-    from labkit.provisioning.client import enrol as first_boot
+def _chosen(  # noqa: PLR0917 - as they were typed
+    names: tuple[str, ...],
+    of: str | None,
+    prefix: str | None,
+    count: int | None,
+    start: int,
+    registry: Registry,
+) -> list[str]:
+    """Return the ids that were meant: by name, by batch, or by number."""
+    from labkit.pki import names as grammar
+    from labkit.provisioning.factory import Batch
 
-    client, slots = _device(name, url, trust, folder)
-    if text:
-        slots.put_token(text)
-    slot = first_boot(client, slots, name)
-    click.echo(f"{name} is enrolled until {slot.certificate.not_valid_after_utc:%Y-%m-%d}.")
-    click.echo(f"  key and chain: {slot.key}, {slot.chain}")
-
-
-@provision.command()
-@click.argument("name")
-@click.option("--allow", is_flag=True, help="As an operator: let it renew once before it is due.")
-@registry_option
-@url_option
-@trust_option
-@folder_option
-def renew(  # noqa: PLR0917 - click passes options by name
-    name: str,
-    allow: bool,  # noqa: FBT001
-    registry: str | None,
-    url: str,
-    trust: Path | None,
-    folder: Path | None,
-) -> None:
-    """Renew the device NAME: a new key, its certificate, confirmed; then the old one counts no more."""
-    from labkit.provisioning.client import renew as rotate
-
-    if allow:
-        with _operations(registry) as operations:
-            operations.allow_renewal(name, actor=ACTOR)
-        click.echo(f"{name} may renew once before it is due.")
-        return
-    client, slots = _device(name, url, trust, folder)
-    slot = rotate(client, slots)
-    click.echo(f"{name} is renewed until {slot.certificate.not_valid_after_utc:%Y-%m-%d} (slot {slot.name}).")
+    if bool(names) + (of is not None) + (count is not None) != 1 or (prefix is None) != (count is None):
+        raise click.UsageError("Give NAMES, or --batch, or --prefix with --count.")
+    if of is not None:
+        with registry.read() as tx:
+            found = [each.device_id for each in tx.fleet.list(batch=of, limit=1_000_000)]
+        if not found:
+            raise click.UsageError(f"No device is of the batch {of}.")
+        return found
+    if prefix is not None and count is not None:
+        return Batch("tokens", prefix, count, start=start, part=count).ids(0)
+    return [grammar.device_id(name) for name in names]
 
 
 @provision.command()
@@ -231,7 +197,7 @@ def decommission(  # noqa: PLR0917 - click passes options by name
 
     if quarantine + release + erased > 1:
         raise click.UsageError("Choose one of --quarantine, --release and --erased.")
-    with _operations(registry) as operations:
+    with open_operations(registry) as operations:
         if release:
             operations.release(name, actor=ACTOR)
             done = ["released from quarantine; it needs a fresh token"]
@@ -250,7 +216,11 @@ def decommission(  # noqa: PLR0917 - click passes options by name
 
 
 @provision.command("list")
-@click.option("--state", type=click.Choice(["made", "shipped", "enrolled", "quarantined", "revoked", "gone"]))
+@click.option(
+    "--state",
+    type=click.Choice(["made", "shipped", "enrolled", "quarantined", "revoked", "gone"]),
+    help="Only those in this state.",
+)
 @click.option("--batch", "of", help="Only those of this factory batch.")
 @click.option("--find", help="Only those whose id, serial number or MAC is this.")
 @click.option(
@@ -269,7 +239,7 @@ def list_(  # noqa: PLR0917 - click passes options by name
     """List the devices of the registry."""
     from labkit.devices import State
 
-    with _operations(registry) as operations, operations.registry.read() as tx:
+    with open_operations(registry) as operations, operations.registry.read() as tx:
         found = tx.fleet.list(state=State(state) if state else None, batch=of, find=find, limit=limit)
         counts = {key.value: number for key, number in tx.fleet.count().items()}
     rows = [
@@ -300,7 +270,7 @@ def list_(  # noqa: PLR0917 - click passes options by name
 @json_option
 def show(name: str, registry: str | None, as_json: bool) -> None:  # noqa: FBT001
     """Show the device NAME: its state, its certificates, its tokens, what happened to it."""
-    with _operations(registry) as operations:
+    with open_operations(registry) as operations:
         found = operations.dossier(name)
     if as_json:
         emit_json(_plain(found))
@@ -331,6 +301,7 @@ def show(name: str, registry: str | None, as_json: bool) -> None:  # noqa: FBT00
 @click.option("--flash", is_flag=True, help="Also a CSV and a flash-ready NVS image for each device.")
 @click.option("--workers", type=click.IntRange(1, 256), help="Processes; one a processor without it.")
 @registry_option
+@json_option
 def batch(  # noqa: PLR0917 - click passes options by name
     name: str,
     prefix: str | None,
@@ -339,6 +310,7 @@ def batch(  # noqa: PLR0917 - click passes options by name
     flash: bool,  # noqa: FBT001
     workers: int | None,
     registry: str | None,
+    as_json: bool,  # noqa: FBT001
 ) -> None:
     """Make the factory batch NAME: keys, certificates and registry rows for many devices, in one archive.
 
@@ -354,7 +326,7 @@ def batch(  # noqa: PLR0917 - click passes options by name
     store.ensure_authority()
     wanted = Batch(name, prefix or f"{name}-", count, start=start, flash=flash)
     with (
-        _operations(registry, store) as operations,
+        open_operations(registry, store) as operations,
         click.progressbar(length=count, label="Devices", file=sys.stderr, show_pos=True) as bar,
     ):
         last = [0]
@@ -364,6 +336,9 @@ def batch(  # noqa: PLR0917 - click passes options by name
             last[0] = number
 
         report = Factory(store, operations.registry).run(wanted, workers=workers, progress=progress)
+    if as_json:
+        emit_json(report)
+        return
     click.echo(f"{report.made} made, {report.found} were there already.")
     click.echo(f"  archive:  {report.archive}  (it holds private keys)")
     click.echo(f"  manifest: {report.manifest}")
@@ -378,7 +353,7 @@ def batch(  # noqa: PLR0917 - click passes options by name
 @json_option
 def audit_log(name: str | None, limit: int, registry: str | None, as_json: bool) -> None:  # noqa: FBT001
     """Show who did what, when; of the device NAME alone if one is given. Nobody can change a line of it."""
-    with _operations(registry) as operations, operations.registry.read() as tx:
+    with open_operations(registry) as operations, operations.registry.read() as tx:
         events = tx.trail.events(name, limit=limit)
     if as_json:
         emit_json([_plain(each) for each in events])
@@ -409,30 +384,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(each) for each in value]
     return value
-
-
-@contextmanager
-def _operations(registry: str | None, store: Store | None = None) -> Iterator[Operations]:
-    from labkit.devices import Registry
-    from labkit.provisioning import Publication
-    from labkit.provisioning.office import REGISTRY
-    from labkit.provisioning.operations import Operations
-
-    store = store or open_store()
-    with Registry.open(registry or store.workspace.path(REGISTRY)) as opened:
-        broker = store.workspace.path("broker")
-        yield Operations(opened, Publication(opened, store, broker=broker))
-
-
-def _device(name: str, url: str, trust: Path | None, folder: Path | None) -> tuple[Client, Slots]:
-    from labkit.pki import names
-    from labkit.provisioning.client import Client
-    from labkit.provisioning.slots import Slots
-    from labkit.workspace import Workspace
-
-    names.device_id(name)
-    if trust is None or folder is None:
-        workspace = Workspace.open()
-        trust = trust or workspace.path("root/ca.crt")
-        folder = folder or workspace.path("scratch", "boards", name)
-    return Client(url, trust=trust), Slots(folder)

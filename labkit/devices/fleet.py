@@ -59,6 +59,9 @@ _MOVE = (
     .values(state=sa.bindparam("new"), moved_at=sa.bindparam("moment"))
 )
 
+_AT_ONCE = 10_000
+"""Values in one statement; SQLite takes 32,766 of them."""
+
 
 class Fleet:
     """The devices within a transaction."""
@@ -118,8 +121,12 @@ class Fleet:
 
     def known(self, device_ids: Sequence[str]) -> set[str]:
         """Return those of these ids that the registry has."""
-        chosen = sa.select(devices.c.id).where(devices.c.id.in_(device_ids))
-        return set(self._connection.execute(chosen).scalars())
+        found: set[str] = set()
+        for start in range(0, len(device_ids), _AT_ONCE):
+            some = device_ids[start : start + _AT_ONCE]
+            chosen = sa.select(devices.c.id).where(devices.c.id.in_(some))
+            found |= set(self._connection.execute(chosen).scalars())
+        return found
 
     def not_shut_out(self) -> Sequence[str]:
         """Return the ids of devices that were taken out of service, and whose shutting out was never finished."""

@@ -375,10 +375,12 @@ def bring_back(office, name):
 
 
 # %% [markdown]
-# Bring it back, and let the check look at the registry and at the device's store.
+# Bring it back, see whether the broker takes it again, and let the check look at the registry and at the device's store.
 
 # %%
 bring_back(office, "sensor-042")
+returned = office.slots("sensor-042").current
+lab.claim("back-in", site.attempt(returned.files("sensor-042"), publish="devices/sensor-042/status"))
 
 # %%
 lab.check("provisioning.2")

@@ -57,6 +57,7 @@ CLAIMS = (
     Claim("clone-alarm", "The second to renew with one certificate sets off the alarm.", "http", "clone-alarm", "clone"),
     Claim("thief-out", "Afterwards the thief is refused.", "tls", "certificate-revoked"),
     Claim("victim-out", "And so is the device, until somebody has looked.", "tls", "certificate-revoked"),
+    Claim("back-in", "Wiped and enrolled again, the device may publish.", "authorised"),
     Claim("leaving-in", "A device that is in service gets in.", "mqtt"),
     Claim("leaving-out", "Taken out of service, it does not come back.", "tls", "certificate-revoked"),
     Claim("staying-in", "Its neighbour does.", "mqtt"),

@@ -69,4 +69,23 @@ class Deadline:
         time.sleep(min(seconds, self.left))
 
 
+class Stopwatch:
+    """Counts milliseconds from now on, faster than we live if it is told to.
+
+    Args:
+        speed: Milliseconds that it counts in one of ours.
+    """
+
+    def __init__(self, *, speed: float = 1.0) -> None:
+        if speed <= 0:
+            text = f"a stopwatch runs forward, not at {speed}"
+            raise ValueError(text)
+        self._begin, self._speed = time.monotonic(), speed
+
+    @property
+    def milliseconds(self) -> int:
+        """What it shows."""
+        return int((time.monotonic() - self._begin) * 1000 * self._speed)
+
+
 SYSTEM_CLOCK = SystemClock()

@@ -6,7 +6,7 @@ import datetime as dt
 
 import pytest
 
-from labkit.clock import SYSTEM_CLOCK, Deadline, FixedClock
+from labkit.clock import SYSTEM_CLOCK, Deadline, FixedClock, Stopwatch
 
 NOON = dt.datetime(2030, 1, 1, 12, tzinfo=dt.UTC)
 
@@ -37,3 +37,13 @@ def test_deadline_passes() -> None:
     assert over.passed
     over.pause(60)
     assert over.left == 0.0
+
+
+def test_a_stopwatch_runs_as_fast_as_it_is_told() -> None:
+    """It counts milliseconds, many in one of ours if it is told to, and never backwards."""
+    watch = Stopwatch(speed=10_000)
+    Deadline(0.02).pause(0.01)
+    first, second = watch.milliseconds, watch.milliseconds
+    assert (first > 90, second >= first) == (True, True)
+    with pytest.raises(ValueError, match="forward"):
+        Stopwatch(speed=0)

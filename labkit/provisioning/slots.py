@@ -110,6 +110,12 @@ class Slots:
         current = self.current
         return self._slot("a" if current is None or current.name == "b" else "b")
 
+    @property
+    def staged(self) -> bool:
+        """Whether the key for the next identity has been made and stored."""
+        slot = self.spare
+        return self._next() == slot.name and slot.key.exists()
+
     def stage(self) -> Key:
         """Return the key for the next identity, made and stored where there is none yet.
 

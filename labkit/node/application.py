@@ -1,0 +1,373 @@
+"""The sensor node as a board runs it: from its boot to its readings at the broker, and on.
+
+`application` makes it; `board` starts it with what a running program sees of a board. It logs what the firmware logs, word
+for word: a tag, a code, and values that are no secret.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Protocol
+
+from labkit.clock import SYSTEM_CLOCK, Clock, Stopwatch
+from labkit.errors import LabError, MessageRefusedError, NotConnectedError
+from labkit.firmware import NvsEntry
+from labkit.mqtt import Endpoint, Identity, Will, open_session
+from labkit.node import backoff, codes, commands, layout, topics
+from labkit.node.credentials import BoardSlots, Flash, Values
+from labkit.node.enrolment import LATER, Enrolment, reason_of
+from labkit.node.sensor import Sensor, SimulatedSensor
+from labkit.node.states import Action, Event, State, after, at_boot
+from labkit.node.telemetry import render
+from labkit.outcome import Outcome
+from labkit.workspace import write_atomic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from labkit.mqtt import Message, Session
+
+LOOK = 0.1
+"""Seconds after which a node that waits looks whether it is to stop."""
+
+TRIAL = 10 * 60 * 1000
+"""Milliseconds that an image on trial has to reach the broker."""
+
+_LETTERS = {"info": "I", "warning": "W", "error": "E"}
+
+
+class Stopping(Protocol):
+    """Says when the power goes, as `threading.Event` does."""
+
+    def is_set(self) -> bool:
+        """Return whether it is time to stop."""
+
+    def wait(self, timeout: float) -> bool:
+        """Wait until it is time to stop, or some seconds; return whether it is time."""
+
+
+class Board(Flash, Protocol):
+    """What the node sees of its board: `board.Machine`, or a test's own."""
+
+    @property
+    def stopping(self) -> Stopping:
+        """Set when the power goes."""
+
+    @property
+    def version(self) -> str:
+        """The version of the image that runs."""
+
+    @property
+    def pending(self) -> bool:
+        """Whether the image runs for the first time and has to prove itself."""
+
+    def say(self, line: str) -> None:
+        """Write a line to the console."""
+
+    def restart(self) -> None:
+        """Start again from the beginning."""
+
+    def mark_valid(self) -> None:
+        """Keep the image that runs."""
+
+    def mark_invalid_and_reboot(self) -> None:
+        """Go back to the image before."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a node is run.
+
+    Attributes:
+        speed: Seconds of the node's that pass in one of ours; 60 shows an hour in a minute. Timers only: certificates
+            are judged by the clock.
+        clock: What time it is.
+        sensor: What measures.
+        read_interval: Understands the payload of the command `interval`; the firmware's own without it.
+        source: Where the jitter of the back-off comes from.
+    """
+
+    speed: float = 1.0
+    clock: Clock = SYSTEM_CLOCK
+    sensor: Sensor = field(default_factory=SimulatedSensor)
+    read_interval: Callable[[bytes], int] = commands.read_interval
+    source: random.Random = field(default_factory=random.SystemRandom)
+
+
+def application(options: Options | None = None) -> Callable[[Any], None]:
+    """Return the sensor node, ready for a board to start it.
+
+    Args:
+        options: How it is run.
+    """
+    chosen = options or Options()
+
+    def run(board: Board) -> None:
+        with TemporaryDirectory(prefix="labkit-node-") as memory:
+            Node(board, chosen, Path(memory)).run()
+
+    return run
+
+
+class Node:
+    """One run of the node, from its boot to the end of its power.
+
+    Args:
+        board: What it runs on.
+        options: How.
+        memory: A private folder: the board's memory.
+    """
+
+    def __init__(self, board: Board, options: Options, memory: Path) -> None:
+        self._board, self._options, self._memory = board, options, memory
+        self._uptime = Stopwatch(speed=options.speed)
+        self._sent = 0
+        self._state = State.UPDATING if board.pending else State.UNPROVISIONED
+
+    # --- the log -------------------------------------------------------------------------------------------------
+
+    def log(self, tag: str, code: str, **values: object) -> None:
+        """Write a line to the console, as ESP-IDF's logger does."""
+        letter = _LETTERS[codes.CODES[code].level]
+        self._board.say(f"{letter} ({self._uptime.milliseconds}) {tag}: {codes.line(code, **values)}")
+
+    # --- the way -------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Do what the device does until its power goes, or until nothing more can be done."""
+        try:
+            self._values = Values(self._board)
+            self._device = topics.device_id(self._required(layout.DEVICE_ID))
+            self._trust = self._root()
+            self._slots = BoardSlots(self._values, self._memory / "slots")
+            self._enrolment = Enrolment(
+                self._values,
+                self._slots,
+                self._device,
+                trust=self._trust,
+                clock=self._options.clock,
+                log=self.log,
+            )
+            self._start()
+            if self._ready():
+                self._work()
+        except MessageRefusedError as error:
+            self.log("lab_identity", error.code, why=reason_of(error))
+            self._give_up()
+
+    def _required(self, key: str) -> str:
+        found = self._values.text(layout.IDENTITY, key)
+        if found is None:
+            raise codes.refused("nvs-missing", key)
+        return found
+
+    def _root(self) -> Path:
+        root = self._values.text(layout.IDENTITY, layout.ROOT)
+        if root is None:
+            raise codes.refused("trust-missing", "")
+        path = self._memory / "root.crt"
+        write_atomic(path, root)
+        return path
+
+    def _start(self) -> None:
+        stored = self._enrolment.stored
+        tried = self._values.text(layout.UPDATE, layout.TRIED)
+        self._state = at_boot(
+            pending=self._board.pending,
+            identity=stored.in_use,
+            rolled_back=tried not in {None, self._board.version},
+            renewing=stored.in_use and stored.staged,
+        )
+        self.log("lab_boot", f"boot-{self._state}", device=self._device, version=self._board.version)
+
+    def _ready(self) -> bool:
+        """Come by an identity, and return whether there is one."""
+        if self._slots.current is None and self._slots.token is None:
+            raise codes.refused("boot-no-token", "")
+        return self._persist(self._enrolment.enrol)
+
+    def _work(self) -> None:
+        """Hold a session with the broker; when it ends, wait a little and begin another one."""
+        failures = 0
+        self._happens(Event.ENROLLED)
+        while not self._board.stopping.is_set():
+            self._renew_if_due()
+            if self._session():
+                failures = 0
+            failures += 1
+            if self._state is State.UPDATING and self._uptime.milliseconds > TRIAL:
+                self._happens(Event.TIMEOUT)
+            self._pause(failures)
+
+    def _give_up(self) -> None:
+        """Nothing more can be done. An image on trial that comes here has not proved itself."""
+        if self._state is State.UPDATING:
+            self._happens(Event.TIMEOUT)
+
+    def _happens(self, event: Event) -> None:
+        self._state, action = after(self._state, event)
+        if action is Action.CONFIRM_IMAGE:
+            self._board.mark_valid()
+            self.log("lab_update", "update-confirmed", version=self._board.version)
+        elif action is Action.ROLL_BACK:
+            self.log("lab_update", "update-rolling-back", version=self._board.version)
+            self._board.mark_invalid_and_reboot()
+
+    def _persist(self, attempt: Callable[[], None]) -> bool:
+        """Try until it is done; return False where the power goes first. A refusal for good is raised."""
+        failures = 0
+        while not self._board.stopping.is_set():
+            try:
+                attempt()
+            except MessageRefusedError as error:
+                if error.code not in LATER:
+                    raise
+                self.log("lab_provisioning", error.code, why=reason_of(error))
+                failures += 1
+                self._pause(failures)
+            else:
+                return True
+        return False
+
+    def _pause(self, failures: int) -> None:
+        span = backoff.wait(failures, self._options.source.getrandbits(32))
+        self._board.stopping.wait(span / 1000 / self._options.speed)
+
+    def _renew_if_due(self) -> None:
+        verdict = self._enrolment.verdict()
+        if verdict != "wait":
+            self.log("lab_identity", verdict)
+        if verdict == "renew-due" or self._renewing():
+            self._renew()
+
+    def _renew(self) -> None:
+        self._happens(Event.RENEWAL_DUE)
+        try:
+            self._enrolment.renew()
+        except MessageRefusedError as error:
+            self.log("lab_provisioning", error.code, why=reason_of(error))
+            self._happens(Event.RENEWAL_FAILED)
+        else:
+            self._happens(Event.RENEWED)
+
+    # --- at the broker -------------------------------------------------------------------------------------------
+
+    def _session(self) -> bool:
+        """Hold one session until it ends, and return whether there was one."""
+        slot = self._slots.current
+        assert slot is not None  # noqa: S101 - _ready has seen to it
+        broker = self._broker()
+        status = topics.status(self._device)
+        try:
+            with open_session(
+                broker,
+                trust=self._trust,
+                identity=Identity(slot.chain, slot.key),
+                client_id=self._device,
+                will=Will(status, topics.OFFLINE),
+            ) as session:
+                self.log("lab_mqtt", "mqtt-connected", broker=broker.host, port=broker.port)
+                self._serve(session, status)
+        except NotConnectedError as error:
+            self._tell(error)
+            return False
+        except LabError as error:
+            self.log("lab_mqtt", "key-failed", why=type(error).__name__)
+            return False
+        return True
+
+    def _broker(self) -> Endpoint:
+        host = self._values.text(layout.SERVICE, layout.BROKER_HOST)
+        port = self._values.number(layout.SERVICE, layout.BROKER_PORT)
+        if host is None or port is None:
+            raise codes.refused("nvs-missing", layout.BROKER_HOST)
+        return Endpoint(host, port)
+
+    def _tell(self, error: NotConnectedError) -> None:
+        outcome = error.outcome
+        assert isinstance(outcome, Outcome)  # noqa: S101 - whoever raises it says so
+        code = "mqtt-refused" if outcome.stage in {"mqtt", "authorised"} else "tls-refused"
+        self.log("lab_mqtt", code, stage=outcome.stage, reason=outcome.reason)
+
+    def _serve(self, session: Session, status: str) -> None:
+        session.subscribe(topics.commands(self._device))
+        session.publish(status, topics.ONLINE, retain=True)
+        self._happens(Event.CONNECTED)
+        if self._renewing():
+            return
+        due = self._uptime.milliseconds
+        while not session.ended:
+            if self._board.stopping.is_set():
+                session.abandon()  # a board whose power goes takes no leave
+                return
+            if self._uptime.milliseconds >= due:
+                self._report(session)
+                due += self._interval * 1000
+            left = (due - self._uptime.milliseconds) / 1000 / self._options.speed
+            message = session.wait_for("#", timeout=min(max(left, 0.0), LOOK))
+            if message is not None and (again := self._obey(session, message)) is not None:
+                due = self._uptime.milliseconds + again
+            if self._renewing():
+                return
+        self.log("lab_mqtt", "mqtt-disconnected", reason=session.ended)
+
+    def _renewing(self) -> bool:
+        return self._state is State.RENEWING
+
+    @property
+    def _interval(self) -> int:
+        stored = self._values.number(layout.SETTINGS, layout.INTERVAL)
+        return commands.USUAL_INTERVAL if stored is None else stored
+
+    def _report(self, session: Session) -> None:
+        reading = self._options.sensor.read()
+        if reading is None:
+            self.log("lab_sensor", "reading-failed")
+            return
+        try:
+            text = render(
+                self._device, reading, uptime=self._uptime.milliseconds // 1000, sequence=self._sent
+            )
+        except MessageRefusedError as error:
+            self.log("lab_sensor", error.code)
+            return
+        code = session.publish(topics.telemetry(self._device), text)
+        if code >= 0x80:
+            self.log("lab_mqtt", "mqtt-refused", stage="authorised", reason_code=code)
+            return
+        self.log("lab_mqtt", "telemetry-sent", seq=self._sent)
+        self._sent += 1
+
+    # --- commands ------------------------------------------------------------------------------------------------
+
+    def _obey(self, session: Session, message: Message) -> int | None:
+        """Do what a message says; return in how many milliseconds the next reading is due, where that changes."""
+        try:
+            word = topics.command_word(self._device, message.topic)
+            if word == "interval":
+                command = commands.Command(word, self._options.read_interval(message.payload))
+            else:
+                command = commands.read_command(self._device, message.topic, message.payload)
+        except MessageRefusedError as error:
+            self.log("lab_command", error.code, why=reason_of(error))
+            return None
+        return self._do(session, command)
+
+    def _do(self, session: Session, command: commands.Command) -> int | None:
+        if command.seconds is not None:
+            self._values.put(NvsEntry(layout.SETTINGS, layout.INTERVAL, "u32", command.seconds))
+            self.log("lab_command", "command-done", command=command.word, seconds=command.seconds)
+            return command.seconds * 1000
+        self.log("lab_command", "command-done", command=command.word)
+        if command.word == "report":
+            self._report(session)
+        elif command.word == "renew":
+            self._happens(Event.RENEWAL_DUE)
+        elif command.word == "update":
+            self.log("lab_update", "update-none")
+        elif command.word == "restart":
+            self._board.restart()
+        return None

@@ -55,7 +55,12 @@ attributes, so that callers and tests compare values and never text. Misuse by t
     ├── BoardError
     │   ├── ChipUnknownError                                               (name, known)
     │   ├── EfuseUnknownError                                              (name)
-    │   └── EfuseProtectedError                                            (name, rule)
+    │   ├── EfuseProtectedError                                            (name, rule)
+    │   ├── BoardBusyError                                                 (path, holder)
+    │   ├── BoardGoneError
+    │   ├── NoTerminalError
+    │   ├── SnapshotMissingError                                           (name, known)
+    │   └── PortRefusedError                                               (port, rule)
     ├── RegistryError                the registry of devices
     │   ├── DeviceUnknownError                                             (name)
     │   ├── DeviceExistsError                                              (name, rule)
@@ -430,6 +435,35 @@ class UpdateRefusedError(FirmwareError):
 
     rule: str
     stage: str
+
+
+class BoardBusyError(BoardError):
+    """Another process runs this board."""
+
+    path: Path
+    holder: str
+
+
+class BoardGoneError(BoardError):
+    """The virtual board was running and is not any more."""
+
+
+class NoTerminalError(BoardError):
+    """The board's serial port can't be a pseudo-terminal."""
+
+
+class SnapshotMissingError(BoardError):
+    """No snapshot of that name."""
+
+    name: str
+    known: Sequence[str]
+
+
+class PortRefusedError(BoardError):
+    """A serial port that is not used, or not used like that."""
+
+    port: str
+    rule: str
 
 
 class RegistryError(LabError):

@@ -3,5 +3,16 @@
 from labkit.board.chips import CHIPS, Chip, find_chip
 from labkit.board.efuse import Efuses, SecureBootDigest
 from labkit.board.nor_flash import NorFlash, PowerCut
+from labkit.board.virtual_board import VirtualBoard, running_at
 
-__all__ = ["CHIPS", "Chip", "Efuses", "NorFlash", "PowerCut", "SecureBootDigest", "find_chip"]
+__all__ = [
+    "CHIPS",
+    "Chip",
+    "Efuses",
+    "NorFlash",
+    "PowerCut",
+    "SecureBootDigest",
+    "VirtualBoard",
+    "find_chip",
+    "running_at",
+]

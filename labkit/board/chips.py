@@ -45,6 +45,7 @@ class Chip:
         spi: The flash controller.
         efuse_base: The eFuse controller.
         uart_divider: The register that divides the crystal's 40 MHz down to the baud rate.
+        encrypted_line: How many bytes flash encryption takes at a time.
         constants: Registers that never change.
         sync_value: What the ROM answers to SYNC.
     """
@@ -58,6 +59,7 @@ class Chip:
     spi: SpiRegisters
     efuse_base: int
     uart_divider: int
+    encrypted_line: int
     constants: Mapping[int, int]
     sync_value: int = 0x20120707
 
@@ -81,6 +83,7 @@ _ESP32 = Chip(
     spi=SpiRegisters(0x3FF42000, 0x04, 0x1C, 0x20, 0x24, 0x28, 0x2C, 0x80, left_aligned=True),
     efuse_base=0x3FF5A000,
     uart_divider=0x3FF40014,
+    encrypted_line=32,
     constants=MappingProxyType({
         0x3FF5F06C: 2008 << 7,  # RTCCALICFG1: how many slow ticks the crystal made, from which 40 MHz follow
         0x3FF44038: 0x13,  # GPIO_STRAP: flash at 3.3 V
@@ -97,6 +100,7 @@ _ESP32C3 = Chip(
     spi=SpiRegisters(0x60002000, 0x04, 0x18, 0x1C, 0x20, 0x24, 0x28, 0x58, left_aligned=False),
     efuse_base=0x60008800,
     uart_divider=0x60000014,
+    encrypted_line=16,
     constants=MappingProxyType({}),
 )
 

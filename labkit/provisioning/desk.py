@@ -9,11 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 
-from labkit.devices import IN_LIFE, State, Status, is_token
+from labkit.devices import IN_LIFE, State, Status, is_token, standing
 from labkit.errors import (
-    DeviceUnknownError,
     IssuanceRefusedError,
     KeyRefusedError,
     RefusedError,
@@ -280,34 +279,16 @@ class Desk:
         return self._decide(decide)
 
     def _present(self, tx: Transaction, der: bytes) -> tuple[Certificate, Device] | RefusedError:
-        found = self._find(tx, der)
-        if isinstance(found, RefusedError):
-            return found
-        return self._counts(tx, *found) or found
+        found = standing.present(tx, der, self._revoked())
+        return refused(found) if isinstance(found, str) else found
 
     def _find(self, tx: Transaction, der: bytes) -> tuple[Certificate, Device] | RefusedError:
-        digest = _digest(der)
-        certificate = tx.certificates.by_fingerprint(digest)
-        if certificate is None:
-            return refused("certificate-unknown")
-        try:
-            device = tx.fleet.get(certificate.entry.name, lock=True)
-        except DeviceUnknownError:
-            return refused("not-a-device")
-        # Looked at again: while we waited for the device, another transaction may have ended its certificate.
-        return tx.certificates.by_fingerprint(digest) or certificate, device
+        found = standing.find(tx, der)
+        return refused(found) if isinstance(found, str) else found
 
     def _counts(self, tx: Transaction, certificate: Certificate, device: Device) -> RefusedError | None:
-        if device.state not in IN_LIFE:
-            return _out_of_life(device)
-        if certificate.entry.not_after <= tx.now:
-            return refused("certificate-expired")
-        if certificate.status is Status.ENDED:
-            superseded = certificate.reason is Reason.SUPERSEDED
-            return refused("certificate-superseded" if superseded else "certificate-revoked")
-        if certificate.entry.serial in self._revoked():
-            return refused("certificate-revoked")
-        return None
+        code = standing.objection(tx, certificate, device, self._revoked())
+        return None if code is None else refused(code)
 
     def _clone_alarm(
         self, tx: Transaction, device: Device, certificate: Certificate, successor: Certificate
@@ -398,12 +379,6 @@ def _read(csr: bytes) -> Request:
 
 def _out_of_life(device: Device) -> RefusedError:
     return refused("device-quarantined" if device.state is State.QUARANTINED else "device-revoked")
-
-
-def _digest(der: bytes) -> str:
-    digest = hashes.Hash(hashes.SHA256())
-    digest.update(der)
-    return digest.finalize().hex()
 
 
 def _pem(certificate: x509.Certificate) -> str:

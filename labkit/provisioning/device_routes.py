@@ -10,7 +10,6 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from fastapi import FastAPI, Request, Response
 
 from labkit import errors
-from labkit.provisioning.caller import Caller, decision_of
 from labkit.provisioning.messages import (
     Configuration,
     DeviceSettings,
@@ -20,6 +19,7 @@ from labkit.provisioning.messages import (
 )
 from labkit.provisioning.office import Office, in_thread
 from labkit.provisioning.policy import renewal_opens, topics_of
+from labkit.serving.caller import Caller, decision_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,10 +14,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from fastapi import FastAPI, Request, Response
 
 from labkit import errors
-from labkit.provisioning.caller import Caller, decision_of
 from labkit.provisioning.device_routes import SECRETS, granted, renewed
 from labkit.provisioning.messages import PROBLEMS
 from labkit.serving import Problem, Refused, common
+from labkit.serving.caller import Caller, decision_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from labkit.serving import Kind
+from labkit.serving import WHO, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,14 +21,7 @@ DeviceId = Annotated[
 ]
 
 PROBLEMS: Mapping[str, Kind] = {
-    # Who asks
-    "certificate-missing": Kind(401, "A client certificate is needed", "Present one in the TLS handshake."),
-    "not-an-operator": Kind(403, "This is for operators", "Use a certificate of the operators' authority."),
-    "not-a-device": Kind(403, "This is for devices", "Use the device's certificate."),
-    "certificate-unknown": Kind(403, "This certificate is not in the registry", "Enrol with a token."),
-    "certificate-expired": Kind(403, "This certificate has run out", "Ask an operator for a fresh token."),
-    "certificate-revoked": Kind(403, "This certificate is revoked", "Ask an operator why."),
-    "certificate-superseded": Kind(403, "This certificate was replaced", "Use the newer one."),
+    **WHO,
     # Tokens
     "credentials-missing": Kind(401, "Id and token are needed", "Send them as HTTP Basic."),
     "token-unknown": Kind(403, "There is no such token", "Ask an operator for one."),
@@ -67,8 +60,6 @@ PROBLEMS: Mapping[str, Kind] = {
     # Devices
     "device-unknown": Kind(404, "The registry has no such device", "Take it in first."),
     "device-exists": Kind(409, "The registry has this device already", "Look at it first."),
-    "device-quarantined": Kind(403, "The device is in quarantine", "An operator has to look at it."),
-    "device-revoked": Kind(403, "The device is out of service", "Ask an operator why."),
     "move-refused": Kind(409, "The device can't go into this state", "Look at the state that it is in."),
     "name-refused": Kind(400, "This can't be the name of a device", "Use 1 to 63 of a-z, 0-9 and -."),
     "settings-refused": Kind(400, "These settings are not allowed", "Compare them with /openapi.json."),

@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from labkit.broker import attach
 from labkit.clock import SYSTEM_CLOCK, Clock
 from labkit.devices import Registry
-from labkit.errors import BrokerNotRunningError, LabError
-from labkit.pki import IdentityFiles, Operators, Store
-from labkit.pki.identities import read_certificate, verify_pair
+from labkit.errors import BrokerNotRunningError
+from labkit.pki import Operators, Store
+from labkit.pki.identities import read_certificate
 from labkit.provisioning.desk import Desk
 from labkit.provisioning.operations import Operations
 from labkit.provisioning.publication import Publication
 from labkit.serving import ServiceSettings
-from labkit.workspace import Workspace, make_folder, write_together
+from labkit.serving.house import Watched, service_identity
+from labkit.workspace import Workspace, make_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -30,8 +31,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-DNS_NAMES = ("provisioning.local", "localhost")
-IP_ADDRESSES = ("127.0.0.1", "::1")
+NAME = "provisioning"
 REGISTRY = "registry/fleet.db"
 DECISIONS = "registry/decisions.jsonl"
 LOG = "registry/service.log"
@@ -97,7 +97,7 @@ class Office:
     @cached_property
     def desk(self) -> Desk:
         """Who decides on devices' requests."""
-        return Desk(self.registry, self.issuer, revoked=_Watched(self.store))
+        return Desk(self.registry, self.issuer, revoked=Watched(self.store))
 
     @cached_property
     def operations(self) -> Operations:
@@ -144,27 +144,6 @@ async def in_thread(work: Callable[[], _T]) -> _T:
     return await asyncio.get_running_loop().run_in_executor(None, work)
 
 
-class _Watched:
-    """The serial numbers on the authority's register, read again when the file has changed."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._seen: object = ()
-        self._serials: set[str] = set()
-
-    def __call__(self) -> set[str]:
-        path = self._store.workspace.path("intermediate/revocations.jsonl")
-        try:
-            found = path.stat()
-        except FileNotFoundError:
-            return set()
-        now = (found.st_mtime_ns, found.st_size, found.st_ino)
-        if now != self._seen:
-            self._serials = set(self._store.revocations.revoked())
-            self._seen = now
-        return self._serials
-
-
 def prepare(
     store: Store,
     *,
@@ -196,7 +175,7 @@ def prepare(
     make_folder(workspace.path("registry"), private=True)
     operators = Operators(workspace)
     operators.identity("admin")
-    files = server_identity(store)
+    files = service_identity(store, NAME)
     where = registry or str(workspace.path(REGISTRY))
     told = broker or workspace.path("broker")
     with Registry.open(where) as opened:  # the tables, before several workers would make them
@@ -217,18 +196,3 @@ def prepare(
         port=port,
         workers=workers,
     )
-
-
-def server_identity(store: Store) -> IdentityFiles:
-    """Return the service's own identity, from the devices' authority, so that devices know it from their first day."""
-    path = store.workspace.path
-    files = IdentityFiles("provisioning", path("server/provisioning.crt"), path("server/provisioning.key"))
-    with store.workspace.transaction():
-        try:
-            good = verify_pair(files).not_valid_after_utc > SYSTEM_CLOCK.now()
-        except (FileNotFoundError, LabError):
-            good = False
-        if not good:
-            issued = store.authority().issue_server(DNS_NAMES, IP_ADDRESSES, renew=True)
-            write_together([(files.key, issued.key_pem, True), (files.certificate, issued.chain_pem, False)])
-    return files

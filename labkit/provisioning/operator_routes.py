@@ -9,7 +9,6 @@ from fastapi import FastAPI, Path, Query, Request
 
 from labkit.devices import State, identify
 from labkit.pki import Reason
-from labkit.provisioning.caller import Caller, decision_of
 from labkit.provisioning.messages import (
     DeviceSettings,
     DeviceView,
@@ -20,6 +19,7 @@ from labkit.provisioning.messages import (
 )
 from labkit.provisioning.office import in_thread
 from labkit.serving import Refused, common
+from labkit.serving.caller import Caller, decision_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

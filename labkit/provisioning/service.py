@@ -14,18 +14,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
-from starlette.exceptions import HTTPException
+from fastapi import FastAPI
 
 from labkit import errors
 from labkit.provisioning import device_routes, est, operator_routes
-from labkit.provisioning.caller import Caller, decision_of
 from labkit.provisioning.device_routes import SECRETS
 from labkit.provisioning.messages import PROBLEMS
 from labkit.provisioning.office import Office
-from labkit.serving import DecisionLog, Gate, Limits, Problem, Refused, common, of_status
-from labkit.serving.problems import MEDIA_TYPE
+from labkit.serving import DecisionLog, Gate, Limits, Problem, common
+from labkit.serving.answers import add_handlers
+from labkit.serving.caller import Caller
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -81,39 +79,8 @@ def _routes(office: Office) -> FastAPI:
     )
     app.state.office = office
     caller = Caller(office.operators_certificate, office.issuer.certificate)
-    _add_handlers(app)
+    add_handlers(app, problem_of, secrets=SECRETS)
     device_routes.add_public(app, office)
     for add in (device_routes.add_device, operator_routes.add_fleet, operator_routes.add_life, est.add):
         add(app, office, caller)
     return app
-
-
-def _add_handlers(app: FastAPI) -> None:
-    def answer(request: Request, problem: Problem) -> Response:
-        decision_of(request).code = problem.code
-        return Response(problem.body(), problem.kind.status, problem.headers, MEDIA_TYPE)
-
-    @app.exception_handler(errors.LabError)
-    async def ours(request: Request, error: errors.LabError) -> Response:
-        decision_of(request).failed_secret |= getattr(error, "code", "") in SECRETS
-        return answer(request, problem_of(error))
-
-    @app.exception_handler(Refused)
-    async def refused(request: Request, error: Refused) -> Response:
-        decision_of(request).failed_secret |= error.problem.code in SECRETS
-        return answer(request, error.problem)
-
-    @app.exception_handler(RequestValidationError)
-    async def malformed(request: Request, error: RequestValidationError) -> Response:
-        # Where it is wrong and why; never what was sent, which may be a token.
-        said = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()[:5])
-        return answer(request, common("malformed", said))
-
-    @app.exception_handler(HTTPException)
-    async def other(request: Request, error: HTTPException) -> Response:
-        return answer(request, of_status(error.status_code))
-
-    @app.exception_handler(Exception)
-    async def failed(request: Request, error: Exception) -> Response:
-        del error  # the gate writes it to the log, with all there is to know; nobody else learns of it
-        return answer(request, common("internal"))

@@ -2,10 +2,11 @@
 
 from labkit.serving.gate import Decision, DecisionLog, Gate, Limits, Refused
 from labkit.serving.peer import peer_certificate
-from labkit.serving.problems import Kind, Problem, common, of_status
+from labkit.serving.problems import WHO, Kind, Problem, common, of_status
 from labkit.serving.service import RunningService, ServiceSettings
 
 __all__ = [
+    "WHO",
     "Decision",
     "DecisionLog",
     "Gate",

@@ -48,6 +48,19 @@ COMMON: Mapping[str, Kind] = {
 }
 """Problems that any service can have, by their code."""
 
+WHO: Mapping[str, Kind] = {
+    "certificate-missing": Kind(401, "A client certificate is needed", "Present one in the TLS handshake."),
+    "not-an-operator": Kind(403, "This is for operators", "Use a certificate of the operators' authority."),
+    "not-a-device": Kind(403, "This is for devices", "Use the device's certificate."),
+    "certificate-unknown": Kind(403, "This certificate is not in the registry", "Enrol with a token."),
+    "certificate-expired": Kind(403, "This certificate has run out", "Ask an operator for a fresh token."),
+    "certificate-revoked": Kind(403, "This certificate is revoked", "Ask an operator why."),
+    "certificate-superseded": Kind(403, "This certificate was replaced", "Use the newer one."),
+    "device-quarantined": Kind(403, "The device is in quarantine", "An operator has to look at it."),
+    "device-revoked": Kind(403, "The device is out of service", "Ask an operator why."),
+}
+"""Problems with who asks, by their code."""
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:

@@ -25,6 +25,7 @@ from labkit.mqtt import Identity
 from labkit.pki import DEVICE, Entry, IdentityFiles, Key, make_request, openssl
 from labkit.pki.flawed import craft
 from labkit.pki.template import common_name
+from labkit.processes import run
 from labkit.provisioning.client import Client
 from labkit.provisioning.factory import Batch, Factory
 from labkit.scenarios.provisioning import ProvisioningSite, attempt
@@ -162,6 +163,17 @@ def test_requests_that_prove_nothing(office: ProvisioningSite) -> None:
             assert ("http", reason) == (outcome.stage, outcome.reason), pem
     assert before == counts(office)
     assert attempt(lambda: office.anyone.provision(token, good)).accepted
+
+
+@pytest.mark.tool
+def test_a_key_of_a_bygone_age(office: ProvisioningSite, tmp_path: Path, openssl: Path) -> None:
+    """RSA with 512 bits, which openssl still makes, is refused for its length; the token stays good."""
+    token, request = office.token("rsa-512"), tmp_path / "request.pem"
+    argv = [str(openssl), "req", "-new", "-newkey", "rsa:512", "-nodes", "-subj", "/CN=rsa-512"]
+    run([*argv, "-keyout", str(tmp_path / "key.pem"), "-out", str(request)])
+    refused = attempt(lambda: office.anyone.provision(token, request.read_bytes()))
+    assert "key-rsa-too-short" == refused.reason
+    assert office.ask(token).accepted
 
 
 def test_a_key_is_one_devices(office: ProvisioningSite) -> None:

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
+from labkit.clock import SYSTEM_CLOCK, Clock
 from labkit.pki.template import common_name
-from labkit.provisioning.desk import refused
-from labkit.serving import peer_certificate
+from labkit.serving.gate import Refused
+from labkit.serving.peer import peer_certificate
+from labkit.serving.problems import WHO, Problem
 
 if TYPE_CHECKING:
     from fastapi import Request
 
-    from labkit.serving import Decision
+    from labkit.serving.gate import Decision
 
 
 class Caller:
@@ -23,21 +25,25 @@ class Caller:
     Args:
         operators: The operators' authority.
         devices: The devices' issuing authority.
+        clock: What time it is.
     """
 
-    def __init__(self, operators: x509.Certificate, devices: x509.Certificate) -> None:
+    def __init__(
+        self, operators: x509.Certificate, devices: x509.Certificate, *, clock: Clock = SYSTEM_CLOCK
+    ) -> None:
         self._operators = operators
         self._devices = devices
+        self._clock = clock
 
     def device(self, request: Request) -> bytes:
         """Return the DER of the certificate that a device presented.
 
         Raises:
-            RefusedError: `code` is `certificate-missing` or `not-a-device`.
+            Refused: Its problem's `code` is `certificate-missing` or `not-a-device`.
         """
         der, certificate = self._presented(request)
         if not _issued_by(certificate, self._devices):
-            raise refused("not-a-device")
+            raise unknown("not-a-device")
         name = common_name(certificate.subject)
         decision_of(request).actor = f"device:{name}"
         decision_of(request).subject = name
@@ -47,13 +53,13 @@ class Caller:
         """Return the name of the operator who asks.
 
         Raises:
-            RefusedError: `code` is `certificate-missing`, `not-an-operator` or `certificate-expired`.
+            Refused: Its problem's `code` is `certificate-missing`, `not-an-operator` or `certificate-expired`.
         """
         _, certificate = self._presented(request)
         if not _issued_by(certificate, self._operators):
-            raise refused("not-an-operator")
-        if certificate.not_valid_after_utc <= request.app.state.office.clock.now():
-            raise refused("certificate-expired")
+            raise unknown("not-an-operator")
+        if certificate.not_valid_after_utc <= self._clock.now():
+            raise unknown("certificate-expired")
         name = common_name(certificate.subject)
         decision_of(request).actor = name
         return name
@@ -62,7 +68,7 @@ class Caller:
     def _presented(request: Request) -> tuple[bytes, x509.Certificate]:
         der = peer_certificate(request.scope)
         if der is None:
-            raise refused("certificate-missing")
+            raise unknown("certificate-missing")
         return der, x509.load_der_x509_certificate(der)
 
 
@@ -70,6 +76,11 @@ def decision_of(request: Request) -> Decision:
     """Return what the log will say of a request."""
     decision: Decision = request.scope["state"]["decision"]
     return decision
+
+
+def unknown(code: str) -> Refused:
+    """Return what ends a request because of who asks; `code` is one of `problems.WHO`."""
+    return Refused(Problem(code, WHO[code]))
 
 
 def _issued_by(certificate: x509.Certificate, authority: x509.Certificate) -> bool:

@@ -1,5 +1,6 @@
 """The virtual ESP32: a behavioural model of a board that the real tools work on. It runs no machine code."""
 
+from labkit.board.bootloader import Boot, boot
 from labkit.board.chips import CHIPS, Chip, find_chip
 from labkit.board.efuse import Efuses, SecureBootDigest
 from labkit.board.nor_flash import NorFlash, PowerCut
@@ -7,12 +8,14 @@ from labkit.board.virtual_board import VirtualBoard, running_at
 
 __all__ = [
     "CHIPS",
+    "Boot",
     "Chip",
     "Efuses",
     "NorFlash",
     "PowerCut",
     "SecureBootDigest",
     "VirtualBoard",
+    "boot",
     "find_chip",
     "running_at",
 ]

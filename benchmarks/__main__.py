@@ -41,6 +41,10 @@ PARTS = {
         "A factory line",
         "The promises are in the table; rows without one do more than they speak of.",
     ),
+    "signing": (
+        "Signing and verifying an image",
+        "The promise is at most 3 times the SHA-256 of the same bytes, for each row that has one.",
+    ),
     "whole_run": ("The whole course", "From a bare clone, then again."),
 }
 

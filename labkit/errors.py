@@ -51,6 +51,7 @@ attributes, so that callers and tests compare values and never text. Misuse by t
     │   ├── SignatureRefusedError                                          (rule)
     │   ├── OtaRefusedError                                                (rule)
     │   ├── UpdateRefusedError                                             (rule, stage)
+    │   ├── SigningKeyError                                                (rule)
     │   └── FlashBoundsError                                               (offset, length, size)
     ├── BoardError
     │   ├── ChipUnknownError                                               (name, known)
@@ -463,6 +464,12 @@ class PortRefusedError(BoardError):
     """A serial port that is not used, or not used like that."""
 
     port: str
+    rule: str
+
+
+class SigningKeyError(FirmwareError):
+    """A signing key that is not there, or that is not to be used for this."""
+
     rule: str
 
 

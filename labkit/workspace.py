@@ -41,6 +41,7 @@ CONTENT = (
     "operators",
     "registry",
     "factory",
+    "signing",
     "intruders",
     "answers",
     "broker",

@@ -90,6 +90,7 @@ def loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
         "LABKIT_REPORT",
         "LABKIT_DEBUG",
         "LABKIT_CA_PASSPHRASE",
+        "LABKIT_SIGNING_PASSPHRASE",
         "LABKIT_CALLED_AS",
     ):
         monkeypatch.delenv(name, raising=False)

@@ -79,6 +79,7 @@ PURE = (
     "firmware/nvs_encryption.py",
     "firmware/nvs_reader.py",
     "firmware/flash_encryption.py",
+    "firmware/release.py",
     "firmware/secure_boot.py",
     "firmware/otadata.py",
     "firmware/partitions.py",

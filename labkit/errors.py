@@ -75,6 +75,9 @@ attributes, so that callers and tests compare values and never text. Misuse by t
     │   └── BatchError                                                     (name, rule)
     ├── NodeError                    the sensor node
     │   └── MessageRefusedError                                            (code)
+    ├── NetworkError                zones, rules and namespaces
+    │   ├── NamespacesUnavailableError                                     (why)
+    │   └── NamespaceError                                                 (output)
     └── CourseError
         ├── LessonUnknownError                                             (slug, known)
         ├── ClaimUnknownError                                              (claim, known)
@@ -547,6 +550,22 @@ class MessageRefusedError(NodeError):
     """A command, a reply or a reading that the node refuses; the code is stable, see `node.codes.CODES`."""
 
     code: str
+
+
+class NetworkError(LabError):
+    """Zones, rules and network namespaces."""
+
+
+class NamespacesUnavailableError(NetworkError):
+    """This machine does not let us have network namespaces."""
+
+    why: str
+
+
+class NamespaceError(NetworkError):
+    """Something went wrong in our network namespaces."""
+
+    output: str
 
 
 class CourseError(LabError):

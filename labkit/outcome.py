@@ -24,11 +24,15 @@ BOOT = ("rom", "bootloader", "partitions", "image", "application")
 UPDATE = ("manifest", "header", "signature", "policy", "image")
 """Stages of an update on its way into a slot."""
 
+NETWORK = ("network",)
+"""The stage of what a firewall lets through: open, dropped or rejected on the way."""
+
 STAGES: Mapping[str, tuple[str, ...]] = {
     "connection": CONNECTION,
     "http": HTTP,
     "boot": BOOT,
     "update": UPDATE,
+    "network": NETWORK,
 }
 """The ordered vocabulary of stages, by domain."""
 

@@ -19,6 +19,7 @@ import pytest
 
 from labkit.broker import find_mosquitto
 from labkit.errors import LabError
+from labkit.network import Availability, availability
 from labkit.pki import Store
 from labkit.processes import find_tool
 from labkit.scenarios import Site, mutual_tls
@@ -92,6 +93,7 @@ def loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
         "LABKIT_CA_PASSPHRASE",
         "LABKIT_SIGNING_PASSPHRASE",
         "LABKIT_CALLED_AS",
+        "LABKIT_NO_NAMESPACES",
     ):
         monkeypatch.delenv(name, raising=False)
 
@@ -130,6 +132,17 @@ def openssl() -> Path:
     if found is None:
         missing("openssl is not on this machine")
         raise AssertionError
+    return found
+
+
+@pytest.fixture(scope="session")
+def namespaces() -> Availability:
+    """Return how network namespaces can be had; programs must be here, a kernel may refuse."""
+    for tool in ("ip", "nft", "iptables-restore", "ip6tables-restore", "nsenter"):
+        if find_tool(tool, folders=["/usr/sbin", "/sbin"]) is None:
+            missing(f"{tool} is not on this machine")
+    if not (found := availability()):
+        pytest.skip(f"no network namespaces: {found.why}")
     return found
 
 

@@ -222,7 +222,7 @@ class Broker:
                 give_up=lambda: child.ended,
             )
         if seen and seen.kind == "running":
-            self._state = self._write_state(child, port, seen["version"])
+            self._state = self._write_state(child, seen["version"])
             return True
         self._end_guard()
         if seen and self._wanted_port:
@@ -243,14 +243,14 @@ class Broker:
         root = hasattr(os, "geteuid") and os.geteuid() == 0
         return dataclasses.replace(config, acl_file=acl_file, user="root" if root else config.user)
 
-    def _write_state(self, child: Guarded, port: int, version: str) -> State:
+    def _write_state(self, child: Guarded, version: str) -> State:
         assert child.control is not None  # noqa: S101 - asked for
         assert self.config is not None  # noqa: S101 - written before
         state = State(
             pid=child.pid,
             guard=child.guard,
             host=self.config.listeners[0].host,
-            port=port,
+            port=self.config.listeners[0].port,  # which may be one that `make_config` insists on
             control=child.control,
             token=child.token,
             version=version,

@@ -28,6 +28,7 @@ _COMMANDS = {
         "Enrol devices with tokens, renew, decommission; the factory line; the registry.",
     ),
     "firmware": ("firmware", "Sign firmware and keep the keys that do; verify an update as a device does."),
+    "network": ("network", "Zones, flows and firewall rules; measure who reaches whom."),
     "run": ("lessons", "Execute every lesson without a person and write a report."),
     "lab": ("lessons", "Open JupyterLab on the course."),
     "notebooks": ("lessons", "Build the student copies; check that none has drifted."),

@@ -18,6 +18,10 @@ def witnesses(outcome: Outcome) -> list[tuple[str, str]]:
     rows = [("verdict", str(outcome))]
     if detail.get("diagnosis"):
         rows.append(("because", str(detail["diagnosis"])))
+    if detail.get("rule"):
+        rows.append(("decided by", str(detail["rule"])))
+    if detail.get("how"):
+        rows.append(("how we know", str(detail["how"])))
     if client := _client(outcome):
         rows.append(("the client saw", client))
     if lines := detail.get("broker_log"):

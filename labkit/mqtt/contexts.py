@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ssl
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from labkit.errors import IdentityRefusedError
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
     from pathlib import Path
 
 VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
@@ -25,11 +26,16 @@ class Endpoint:
         host: Its address.
         port: Its TCP port.
         name: The name that its certificate must carry; the address where it is not given.
+        dial: How to get there, where an ordinary connection doesn't lead there (from another network namespace): is
+            given address and timeout, and returns a connected socket.
     """
 
     host: str
     port: int
     name: str = ""
+    dial: Callable[[tuple[str, int], float], socket.socket] | None = field(
+        default=None, compare=False, repr=False
+    )
 
     @property
     def certified_name(self) -> str:

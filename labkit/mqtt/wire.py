@@ -65,7 +65,8 @@ class Wire:
         """
         address = (self._endpoint.host, self._endpoint.port)
         try:
-            self._socket = socket.create_connection(address, timeout=self._timeout)
+            dial = self._endpoint.dial or socket.create_connection
+            self._socket = dial(address, self._timeout)
         except (OSError, UnicodeError) as error:
             raise Refused("tcp", _tcp_reason(error), client_error=str(error)) from error
         with suppress(OSError):  # a peer that has hung up already is met in the handshake

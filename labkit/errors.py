@@ -78,6 +78,10 @@ attributes, so that callers and tests compare values and never text. Misuse by t
     ├── NetworkError                zones, rules and namespaces
     │   ├── NamespacesUnavailableError                                     (why)
     │   └── NamespaceError                                                 (output)
+    ├── AuditError
+    │   ├── TargetRefusedError                                             (host)
+    │   ├── ItemUnknownError                                               (item)
+    │   └── ReportUnreadableError                                          (path)
     └── CourseError
         ├── LessonUnknownError                                             (slug, known)
         ├── ClaimUnknownError                                              (claim, known)
@@ -566,6 +570,28 @@ class NamespaceError(NetworkError):
     """Something went wrong in our network namespaces."""
 
     output: str
+
+
+class AuditError(LabError):
+    """An audit, its target and its report."""
+
+
+class TargetRefusedError(AuditError):
+    """We don't try things at that address."""
+
+    host: str
+
+
+class ItemUnknownError(AuditError):
+    """The checklist has no such item."""
+
+    item: str
+
+
+class ReportUnreadableError(AuditError):
+    """A file that is no report of an audit."""
+
+    path: Path
 
 
 class CourseError(LabError):

@@ -46,6 +46,7 @@ CONTENT = (
     "answers",
     "broker",
     "scratch",
+    "audit",
     "course",
     "ledger.jsonl",
 )

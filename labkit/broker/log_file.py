@@ -30,9 +30,9 @@ class LogFile:
 
     def lines(self, since: int = 0) -> list[str]:
         """Return the whole lines after a mark, decoded leniently."""
-        return self._read(since)[0]
+        return self.read_on(since)[0]
 
-    def _read(self, since: int) -> tuple[list[str], int]:
+    def read_on(self, since: int) -> tuple[list[str], int]:
         """Return the whole lines after a mark, and the mark after them."""
         if not self.path.exists():
             return [], since
@@ -70,7 +70,7 @@ class LogFile:
         deadline = Deadline(timeout)
         while True:
             last_look = deadline.passed or give_up()
-            lines, since = self._read(since)
+            lines, since = self.read_on(since)
             for event in map(parse_line, lines):
                 if wanted(event):
                     return event

@@ -29,6 +29,8 @@ _COMMANDS = {
     ),
     "firmware": ("firmware", "Sign firmware and keep the keys that do; verify an update as a device does."),
     "network": ("network", "Zones, flows and firewall rules; measure who reaches whom."),
+    "audit": ("audit", "Audit a plant, a broker, a dump or a board by 27 rules; compare before and after."),
+    "monitor": ("monitor", "Watch the logs: alerts, a live view, and numbers for Prometheus."),
     "run": ("lessons", "Execute every lesson without a person and write a report."),
     "lab": ("lessons", "Open JupyterLab on the course."),
     "notebooks": ("lessons", "Build the student copies; check that none has drifted."),

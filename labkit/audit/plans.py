@@ -1,0 +1,133 @@
+"""Read the plan of a network, and find out what its rules let through.
+
+A plan is a folder: `plan.json` has zones, flows and roles, `router.rules` the router's rules as iptables commands
+(`iptables`, `ip6tables`). The evaluator of `labkit.network` says what they open; the segmentation tests hold it against
+the kernel.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from typing import TYPE_CHECKING, Any
+
+from labkit.audit.facts import NetworkFacts, Passage
+from labkit.errors import FormatError
+from labkit.network import OPEN, ROUTER, Flow, Plan, Topology, Zone, cells, iptables, needed_ports, predicted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+
+PLAN, RULES = "plan.json", "router.rules"
+ROLES = ("devices", "backend", "office", "internet")
+USUAL = (
+    ("tcp", 22),
+    ("tcp", 80),
+    ("tcp", 443),
+    ("tcp", 445),
+    ("tcp", 1883),
+    ("tcp", 8883),
+    ("tcp", 3000),
+    ("tcp", 8086),
+)
+"""Ports that are tried beside those of the flows."""
+
+
+def write_plan(folder: Path, plan: Plan, roles: Mapping[str, str], rules: str) -> None:
+    """Write a plan and its rules.
+
+    Args:
+        folder: Where to.
+        plan: Zones and flows.
+        roles: The zone of each of `ROLES`.
+        rules: The router's rules, as iptables commands.
+    """
+    value = {
+        "zones": [
+            {
+                "name": z.name, "vlan": z.vlan, "subnet": str(z.subnet), "subnet6": str(z.subnet6),
+                "interface": z.interface, "members": z.members, "outside": z.outside,
+            }
+            for z in plan.zones
+        ],
+        "flows": [
+            {
+                "from": f.source, "to": f.destination, "protocol": f.protocol, "port": f.port,
+                "service": f.service, "reason": f.reason,
+            }
+            for f in plan.flows
+        ],
+        "roles": dict(roles),
+    }  # fmt: skip
+    (folder / PLAN).write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+    (folder / RULES).write_text(rules, encoding="utf-8")
+
+
+def read_plan(folder: Path) -> tuple[Plan, dict[str, str]]:
+    """Read zones, flows and roles.
+
+    Raises:
+        ValueError: They make no sense.
+        OSError: There are none.
+    """
+    try:
+        value: Any = json.loads((folder / PLAN).read_text(encoding="utf-8"))
+        zones = tuple(
+            Zone(
+                z["name"], int(z["vlan"]), ipaddress.IPv4Network(z["subnet"]), ipaddress.IPv6Network(z["subnet6"]),
+                z["interface"], z.get("members", ""), outside=bool(z.get("outside")),
+            )
+            for z in value["zones"]
+        )  # fmt: skip
+        flows = tuple(
+            Flow(f["from"], f["to"], f["protocol"], int(f["port"]), f["service"], f.get("reason", ""))
+            for f in value["flows"]
+        )
+        plan, roles = Plan(zones, flows), {str(k): str(v) for k, v in value["roles"].items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        text = f"it lacks or mistakes {error}"
+        raise ValueError(text) from error
+    for role, zone in roles.items():
+        if role not in ROLES:
+            text = f"a role is one of {', '.join(ROLES)}, not {role!r}"
+            raise ValueError(text)
+        plan.zone(zone)
+    return plan, roles
+
+
+def read_network(folder: Path) -> NetworkFacts:
+    """Read a plan, and predict what its rules let through; what can't be read is told as a problem."""
+    try:
+        plan, roles = read_plan(folder)
+        router = iptables.parse((folder / RULES).read_text(encoding="utf-8"))
+    except OSError as error:
+        return NetworkFacts(folder.name, problem=f"the plan can't be read: {error.strerror}")
+    except FormatError as error:
+        return NetworkFacts(folder.name, problem=f"the router's rules can't be read: {error.message}")
+    except ValueError as error:
+        return NetworkFacts(folder.name, problem=f"the plan makes no sense: {error}")
+    topology = Topology(plan)
+    ports = sorted({*needed_ports(plan.flows), *USUAL})
+    matrix = predicted(topology, {ROUTER: router}, list(cells(topology, ports)))
+    needed = {flow.key: flow for flow in plan.flows}
+    passages, missing, closed = [], [], 0
+    for cell, reply in matrix.items():
+        flow = needed.get((cell.source, cell.destination, cell.protocol, cell.port))
+        if reply.result == OPEN:
+            ends = (cell.source, cell.destination, cell.port, cell.protocol, cell.family)
+            passages.append(Passage(*ends, str(flow) if flow else ""))
+        elif flow:
+            missing.append(str(cell))
+        else:
+            closed += 1
+    return NetworkFacts(
+        folder.name,
+        zones={zone.name: (str(zone.subnet), str(zone.subnet6)) for zone in plan.zones},
+        roles=roles,
+        passages=tuple(passages),
+        closed=closed,
+        missing=tuple(missing),
+        how="by labkit's evaluator",
+    )

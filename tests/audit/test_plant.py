@@ -1,0 +1,137 @@
+"""A sound plant passes every item; each fault is found by the items that must find it, and by no others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from labkit.audit import ITEMS, Report, Verdict, audit, compare
+from labkit.scenarios.audited_plant import Plant, audited_plant
+from labkit.scenarios.plant_faults import FAULTS, MISTAKES, choose_faults, expected_failures, possible
+from labkit.workspace import Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from labkit.broker import Mosquitto
+
+pytestmark = [pytest.mark.broker, pytest.mark.tool]
+
+
+@pytest.fixture(scope="module")
+def plant(mosquitto: Mosquitto, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
+    """Return a sound plant that the module's tests share; faults are planted in it and taken out again."""
+    with audited_plant(Workspace.open(tmp_path_factory.mktemp("plant") / "w")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def sound(plant: Plant) -> Report:
+    """Return the audit of the sound plant."""
+    return audit(plant.target)
+
+
+@pytest.mark.parametrize("item", [item.id for item in ITEMS])
+def test_a_sound_plant_passes(sound: Report, item: str) -> None:
+    """The sound plant passes, with evidence; what only a person can say is left to one."""
+    judged = sound[item]
+    assert (Verdict.PERSON if judged.item.person else Verdict.PASS) == judged.verdict, judged.faults
+    assert judged.evidence
+    assert all(each.what and each.source for each in judged.evidence)
+
+
+def first_of(item: str) -> str:
+    """Return the fault that stands for an item: the first one that fails it and as little else as possible."""
+    fitting = [fault for fault in FAULTS.values() if item in fault.items]
+    return min(fitting, key=lambda fault: len(fault.items)).name
+
+
+CASES = [(item.id, first_of(item.id)) for item in ITEMS]
+OTHERS = sorted(FAULTS.keys() - {name for _, name in CASES})
+
+
+@pytest.mark.parametrize(("item", "name"), CASES)
+def test_a_fault_fails_its_item(plant: Plant, sound: Report, item: str, name: str) -> None:
+    """With one fault planted its items fail, with evidence; with it taken out again they are as before."""
+    check_fault(plant, sound, name)
+    assert item in FAULTS[name].items
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_forms_of_a_fault_fail_it_too(plant: Plant, sound: Report, name: str) -> None:
+    """What can be wrong in several ways is found in each of them."""
+    check_fault(plant, sound, name)
+
+
+def check_fault(plant: Plant, sound: Report, name: str) -> None:
+    """Plant a fault, audit its items, and take it out again."""
+    items = sorted(FAULTS[name].items)
+    plant.plant({name})
+    try:
+        report = audit(plant.target, items=items)
+    finally:
+        plant.plant(())
+    assert items == sorted(report.failed())
+    for judged in report.judged:
+        assert judged.faults
+        assert {each.what for each in judged.faults}.isdisjoint(
+            e.what for e in sound[judged.item.id].evidence
+        )
+
+
+def test_every_item_can_fail(plant: Plant) -> None:
+    """There is a fault for each of the 27 items."""
+    assert {item.id for item in ITEMS} == {item for fault in FAULTS.values() for item in fault.items}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(6))
+def test_a_weak_plant_is_seen_through(plant: Plant, seed: int) -> None:
+    """Whatever the seed plants is found, and nothing else is reported."""
+    faults = choose_faults(seed)
+    plant.plant(faults)
+    try:
+        report = audit(plant.target)
+    finally:
+        plant.plant(())
+    assert expected_failures(faults) == set(report.failed())
+    assert set(MISTAKES) == set(report.mistakes())
+
+
+def test_choices_of_faults_are_possible() -> None:
+    """Each seed chooses all six mistakes and seven other faults, of which none hides another; all have their turn."""
+    had: set[str] = set()
+    for seed in range(300):
+        faults = choose_faults(seed)
+        assert possible(faults)
+        assert 13 == len(faults)
+        assert all(faults & set(forms) for forms in MISTAKES.values())
+        had |= faults
+    # Of a flash that can be read, the mistake old-firmware is the one form that a weak plant always has.
+    assert FAULTS.keys() - had == {"plain-flash", "stranger-app"}
+
+
+def test_mending_shows(plant: Plant, sound: Report) -> None:
+    """A comparison names what was mended, what was broken, and what is as it was."""
+    items = ["access-2", "access-3", "communication-1"]
+    plant.plant({"default-password"})
+    before = audit(plant.target, items=items)
+    plant.plant({"open-flows"})
+    after = audit(plant.target, items=items)
+    plant.plant(())
+    found = {change.item.id: change.kind for change in compare(before, after)}
+    assert {"communication-1": "same", "access-2": "mended", "access-3": "broken"} == found
+
+
+def test_a_plant_that_stands_still_fails(plant: Plant) -> None:
+    """With the broker stopped nothing that is asked of it passes: no evidence is no pass."""
+    plant.broker.stop()
+    try:
+        report = audit(
+            plant.target, items=["communication-1", "communication-2", "communication-4", "access-1"]
+        )
+    finally:
+        plant.broker.start()
+    assert 4 == len(report.failed())

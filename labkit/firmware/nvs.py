@@ -33,7 +33,7 @@ LONGEST_STRING = 3967
 
 LONGEST_BLOB = 508_000
 
-ACTIVE, FULL, FREEING = 0xFFFFFFFE, 0xFFFFFFFC, 0xFFFFFFF8
+NEVER, ACTIVE, FULL, FREEING = 0xFFFFFFFF, 0xFFFFFFFE, 0xFFFFFFFC, 0xFFFFFFF8
 """States of a page: bits that are cleared one after the other. One that is being freed is moved to a new page."""
 
 VERSION = 0xFE
@@ -176,9 +176,9 @@ class _Image:
         self._item(namespace, code, 1, 0xFF, key, struct.pack(packing, value).ljust(8, b"\xff"))
 
     def string(self, namespace: int, key: str, data: bytes) -> None:
-        span = 1 + _entries(len(data))
+        span = 1 + entries_of(len(data))
         self._room(span)  # a string may not leave its page
-        self._item(namespace, STRING, span, 0xFF, key, _sized(data))
+        self._item(namespace, STRING, span, 0xFF, key, sized(data))
         self._append(data)
 
     def blob(self, namespace: int, key: str, data: bytes) -> None:
@@ -187,7 +187,7 @@ class _Image:
         while True:
             tail = (ENTRIES - self._used - 1) * ENTRY
             part = data[offset : offset + tail]
-            self._item(namespace, BLOB_DATA, 1 + _entries(len(part)), chunks, key, _sized(part))
+            self._item(namespace, BLOB_DATA, 1 + entries_of(len(part)), chunks, key, sized(part))
             self._append(part)
             chunks += 1
             offset += len(part)
@@ -219,29 +219,41 @@ class _Image:
 
     def _head(self, state: int) -> None:
         start = self._page * PAGE
-        rest = struct.pack("<IB", self._page, VERSION) + b"\xff" * 19
-        self._data[start : start + 32] = struct.pack("<I", state) + rest + struct.pack("<I", checksum(rest))
+        self._data[start : start + 32] = page_header(state, self._page)
         bits = (1 << 256) - 1
         for number in range(self._used):
             bits &= ~(1 << (2 * number))  # 0b10: written
         self._data[start + 32 : start + 64] = bits.to_bytes(32, "little")
 
     def _item(self, namespace: int, code: int, span: int, chunk: int, key: str, data: bytes) -> None:  # noqa: PLR0917
-        first = struct.pack("<BBBB", namespace, code, span, chunk)
-        name = key.encode().ljust(16, b"\0")
-        self._append(first + struct.pack("<I", checksum(first + name + data)) + name + data)
+        self._append(pack_entry(namespace, code, span, chunk, key, data))
 
     def _append(self, data: bytes) -> None:
         start = self._page * PAGE + 64 + self._used * ENTRY
         self._data[start : start + len(data)] = data
-        self._used += _entries(len(data))
+        self._used += entries_of(len(data))
 
 
-def _entries(length: int) -> int:
+def page_header(state: int, number: int) -> bytes:
+    """Return the first 32 bytes of a page."""
+    rest = struct.pack("<IB", number, VERSION) + b"\xff" * 19
+    return struct.pack("<I", state) + rest + struct.pack("<I", checksum(rest))
+
+
+def pack_entry(namespace: int, code: int, span: int, chunk: int, key: str, data: bytes) -> bytes:  # noqa: PLR0917
+    """Return one entry: 32 bytes, the last 8 of them its data."""
+    first = struct.pack("<BBBB", namespace, code, span, chunk)
+    name = key.encode().ljust(16, b"\0")
+    return first + struct.pack("<I", checksum(first + name + data)) + name + data
+
+
+def entries_of(length: int) -> int:
+    """Return how many entries the data of a string or blob takes."""
     return -(-length // ENTRY)
 
 
-def _sized(data: bytes) -> bytes:
+def sized(data: bytes) -> bytes:
+    """Return what the entry of a string or blob says of the data behind it."""
     return struct.pack("<HHI", len(data), 0xFFFF, checksum(data))
 
 

@@ -22,6 +22,7 @@ from labkit.firmware.nvs import (
     FREEING,
     FULL,
     INTEGERS,
+    NEVER,
     PAGE,
     STRING,
     VERSION,
@@ -37,16 +38,22 @@ _BY_TYPE = {code: (name, packing) for name, (code, packing) in INTEGERS.items()}
 
 
 @dataclass(frozen=True, slots=True)
-class _Item:
-    """One entry that was found, with the entries that belong to it."""
+class Item:
+    """One entry that was found, with the entries that belong to it: `span` of them, from `offset` on."""
 
     offset: int
+    span: int
     namespace: int
     code: int
     chunk: int
     key: str
     data: bytes
     content: bytes
+
+    @property
+    def name(self) -> tuple[int, int, str, int]:
+        """What must not be there twice."""
+        return self.namespace, self.code, self.key, self.chunk
 
 
 def read_image(image: bytes) -> list[NvsEntry]:
@@ -62,7 +69,7 @@ def read_image(image: bytes) -> list[NvsEntry]:
     """
     if not image or len(image) % PAGE:
         raise _bad(len(image), "its size is no multiple of 4,096")
-    items = _live([item for start in _pages(image) for item in _page(image, start)])
+    items = live_items(image)
     namespaces = {item.data[0]: item.key for item in items if item.namespace == 0}
     chunks = {(i.namespace, i.key, i.chunk): i.content for i in items if i.code == BLOB_DATA}
     found = []
@@ -75,34 +82,61 @@ def read_image(image: bytes) -> list[NvsEntry]:
     return found
 
 
-def _pages(image: bytes) -> list[int]:
+def pages_in_order(image: bytes) -> list[int]:
     """Return where the pages in use begin, in the order in which they were filled.
 
     ESP-IDF takes the page with the most erased entries for the next one and gives it a new number, so places say nothing
     about age. A page that was being freed when power went is moved again, so the copy that was begun does not count.
     """
     heads = [(start, *struct.unpack_from("<II", image, start)) for start in range(0, len(image), PAGE)]
-    used = sorted(((number, start, state) for start, state, number in heads if state != 0xFFFFFFFF))
+    used = sorted((number, start, state) for start, state, number in heads if state != NEVER)
     if used and used[-1][2] == ACTIVE and any(state == FREEING for _, _, state in used):
         used.pop()
     return [start for _, start, _ in used]
 
 
-def _live(items: list[_Item]) -> list[_Item]:
-    """Return the items that count.
+def live_items(image: bytes) -> list[Item]:
+    """Return the items that count: what was replaced does not, and of two items of a name the first does.
 
-    ESP-IDF writes a new value and then erases the old one. If power went between the two, the last item that was written
-    has a predecessor that does not count any more. Apart from that, the first item of a name counts.
+    Raises:
+        FormatError: See `read_image`.
     """
-    counted: dict[tuple[int, int, str, int], _Item] = {}
-    for number, item in enumerate(items):
-        name = (item.namespace, item.code, item.key, item.chunk)
-        if name not in counted or number == len(items) - 1:
-            counted[name] = item
+    items = [item for start in pages_in_order(image) for item in items_of_page(image, start)]
+    gone = {id(item) for item in replaced(items)}
+    counted: dict[tuple[int, int, str, int], Item] = {}
+    for item in items:
+        if id(item) not in gone:
+            counted.setdefault(item.name, item)
     return list(counted.values())
 
 
-def _page(image: bytes, start: int) -> Iterator[_Item]:
+def replaced(items: list[Item]) -> list[Item]:
+    """Return what the last item that was written has replaced.
+
+    ESP-IDF writes a new value and then erases the old one. If power went between the two, there are both, and the new one
+    is the last of all. A chunk of a blob replaces nothing; the index behind it does.
+    """
+    if not items or items[-1].code == BLOB_DATA:
+        return []
+    last = items[-1]
+    kept = set()
+    if last.code == BLOB_INDEX:
+        _, count, first = struct.unpack_from("<IBB", last.data)
+        kept = set(range(first, first + count))
+    return [
+        item
+        for item in items[:-1]
+        if (item.namespace, item.key) == (last.namespace, last.key)
+        and not (item.code == BLOB_DATA and item.chunk in kept)
+    ]
+
+
+def items_of_page(image: bytes, start: int) -> Iterator[Item]:
+    """Return the items of one page that were written and not erased.
+
+    Raises:
+        FormatError: See `read_image`.
+    """
     state, _, version = struct.unpack_from("<IIB", image, start)
     if state not in {ACTIVE, FULL, FREEING}:
         raise _bad(start, f"no such state of a page: {state:#x}")
@@ -117,13 +151,13 @@ def _page(image: bytes, start: int) -> Iterator[_Item]:
         if (bits >> (2 * number)) & 3 != WRITTEN:
             number += 1  # never written, or erased
             continue
-        item, span = _item(image, start + 64 + number * ENTRY, _run(bits, number))
+        item, span = _item(image, start + 64 + number * ENTRY, written_run(bits, number))
         if item is not None:
             yield item
         number += span
 
 
-def _run(bits: int, number: int) -> int:
+def written_run(bits: int, number: int) -> int:
     """Return how many entries were written without a gap, from one on."""
     end = number
     while end < ENTRIES and (bits >> (2 * end)) & 3 == WRITTEN:
@@ -131,7 +165,7 @@ def _run(bits: int, number: int) -> int:
     return end - number
 
 
-def _item(image: bytes, offset: int, whole: int) -> tuple[_Item | None, int]:
+def _item(image: bytes, offset: int, whole: int) -> tuple[Item | None, int]:
     """Return an item and how many entries it has; None for one whose writing or erasing was cut off."""
     raw = image[offset : offset + ENTRY]
     namespace, code, span, chunk, told = struct.unpack_from("<BBBBI", raw)
@@ -153,10 +187,10 @@ def _item(image: bytes, offset: int, whole: int) -> tuple[_Item | None, int]:
     name, end, _ = raw[8:24].partition(b"\0")
     if not end or not name.isascii():
         raise _bad(offset + 8, "the key has no end, or is not ASCII")
-    return _Item(offset, namespace, code, chunk, name.decode("ascii"), data, content), span
+    return Item(offset, span, namespace, code, chunk, name.decode("ascii"), data, content), span
 
 
-def _value(item: _Item, namespace: str, chunks: dict[tuple[int, str, int], bytes]) -> NvsEntry:
+def _value(item: Item, namespace: str, chunks: dict[tuple[int, str, int], bytes]) -> NvsEntry:
     if item.code in _BY_TYPE:
         kind, packing = _BY_TYPE[item.code]
         return NvsEntry(namespace, item.key, kind, struct.unpack_from(packing, item.data)[0])

@@ -80,6 +80,7 @@ PURE = (
     "firmware/nvs.py",
     "firmware/nvs_encryption.py",
     "firmware/nvs_reader.py",
+    "firmware/nvs_store.py",
     "firmware/flash_encryption.py",
     "firmware/release.py",
     "firmware/secure_boot.py",

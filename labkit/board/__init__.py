@@ -3,6 +3,7 @@
 from labkit.board.bootloader import Boot, boot
 from labkit.board.chips import CHIPS, Chip, find_chip
 from labkit.board.efuse import Efuses, SecureBootDigest
+from labkit.board.machine import Machine
 from labkit.board.nor_flash import NorFlash, PowerCut
 from labkit.board.virtual_board import VirtualBoard, running_at
 
@@ -11,6 +12,7 @@ __all__ = [
     "Boot",
     "Chip",
     "Efuses",
+    "Machine",
     "NorFlash",
     "PowerCut",
     "SecureBootDigest",

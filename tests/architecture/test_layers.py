@@ -104,6 +104,8 @@ PURE = (
     "board/boot_console.py",
     "board/bootloader.py",
     "board/flash_view.py",
+    "board/machine.py",
+    "board/ota.py",
     "board/slots.py",
     "board/verification.py",
     "board/chips.py",

@@ -66,6 +66,8 @@ attributes, so that callers and tests compare values and never text. Misuse by t
     │   ├── DeviceUnknownError                                             (name)
     │   ├── DeviceExistsError                                              (name, rule)
     │   ├── MoveRefusedError                                               (name, state, wanted)
+    │   ├── ReleaseUnknownError                                            (product, version)
+    │   ├── ReleaseRefusedError                                            (product, version, rule)
     │   └── RegistryUnusableError                                          (url)
     ├── ProvisioningError
     │   ├── RefusedError            the service says no                    (code)
@@ -503,6 +505,21 @@ class MoveRefusedError(RegistryError):
     name: str
     state: str
     wanted: str
+
+
+class ReleaseUnknownError(RegistryError):
+    """There is no such release of firmware."""
+
+    product: str
+    version: str
+
+
+class ReleaseRefusedError(RegistryError):
+    """A release can't be published, or its roll-out can't do what is wanted; the rule says why."""
+
+    product: str
+    version: str
+    rule: str
 
 
 class RegistryUnusableError(RegistryError):

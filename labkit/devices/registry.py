@@ -13,6 +13,7 @@ from sqlalchemy import event, exc
 from labkit.clock import SYSTEM_CLOCK, Clock
 from labkit.devices.certificates import Certificates
 from labkit.devices.fleet import Fleet
+from labkit.devices.releases import Releases
 from labkit.devices.schema import REVISION
 from labkit.devices.tokens import Tokens
 from labkit.devices.trail import Trail
@@ -37,6 +38,7 @@ class Transaction:
         fleet: The devices.
         certificates: What was issued; a `pki.Ledger`.
         tokens: Tokens for first boot.
+        releases: Releases of firmware, and their roll-outs.
         trail: Who did what; it only grows.
     """
 
@@ -47,6 +49,7 @@ class Transaction:
         self.fleet = Fleet(connection, now, self.trail)
         self.certificates = Certificates(connection, now)
         self.tokens = Tokens(connection, now)
+        self.releases = Releases(connection, now, self.trail)
 
 
 class Registry:

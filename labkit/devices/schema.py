@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-REVISION = "0002"
+REVISION = "0003"
 """The newest migration."""
 
 
@@ -125,6 +125,31 @@ chunks = Table(
     Column("digest", String(64), nullable=False),
 )
 """The parts of factory batches that are on record, with SHA-256 of the file of each."""
+
+releases = Table(
+    "releases",
+    metadata,
+    Column("product", String(31), primary_key=True),
+    Column("version", String(17), primary_key=True),
+    # The signed header, which says all else; whoever offers the release reads it.
+    Column("header", LargeBinary, nullable=False),
+    Column("published_at", Moment, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("percent", Integer, nullable=False),
+    Column("first", Text, nullable=False),
+    Column("changed_at", Moment, nullable=False),
+)
+
+reports = Table(
+    "reports",
+    metadata,
+    Column("product", String(31), primary_key=True),
+    Column("version", String(17), primary_key=True),
+    Column("device", String(63), ForeignKey("devices.id"), primary_key=True),
+    Column("code", String(32), nullable=False),
+    Column("at", Moment, nullable=False),
+)
+"""What became of a release on each device that was offered it, as the device said last."""
 
 
 def insert_if_new(table: Table) -> dict[str, Any]:

@@ -17,15 +17,16 @@ from labkit.provisioning.messages import (
     ProvisionRequest,
     RenewRequest,
 )
-from labkit.provisioning.office import Office, in_thread
 from labkit.provisioning.policy import renewal_opens, topics_of
 from labkit.serving.caller import Caller, decision_of
+from labkit.serving.house import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from labkit.pki import RevocationList
     from labkit.provisioning.desk import Grant
+    from labkit.provisioning.office import Office
 
 logger = logging.getLogger("labkit.provisioning")
 

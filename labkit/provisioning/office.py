@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,7 +18,7 @@ from labkit.provisioning.desk import Desk
 from labkit.provisioning.operations import Operations
 from labkit.provisioning.publication import Publication
 from labkit.serving import ServiceSettings
-from labkit.serving.house import Watched, service_identity
+from labkit.serving.house import Watched, in_thread, service_identity
 from labkit.workspace import Workspace, make_folder
 
 if TYPE_CHECKING:
@@ -137,11 +136,6 @@ class Office:
     def hours(number: float) -> dt.timedelta:
         """Return hours as a span of time."""
         return dt.timedelta(hours=number)
-
-
-async def in_thread(work: Callable[[], _T]) -> _T:
-    """Do what may take long, such as telling a broker, beside the loop that serves everybody."""
-    return await asyncio.get_running_loop().run_in_executor(None, work)
 
 
 def prepare(

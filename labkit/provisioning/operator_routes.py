@@ -17,9 +17,9 @@ from labkit.provisioning.messages import (
     Tokens,
     TokensRequest,
 )
-from labkit.provisioning.office import in_thread
 from labkit.serving import Refused, common
 from labkit.serving.caller import Caller, decision_of
+from labkit.serving.house import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable

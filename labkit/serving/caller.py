@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -14,6 +14,8 @@ from labkit.serving.peer import peer_certificate
 from labkit.serving.problems import WHO, Problem
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from fastapi import Request
 
     from labkit.serving.gate import Decision
@@ -63,6 +65,14 @@ class Caller:
         name = common_name(certificate.subject)
         decision_of(request).actor = name
         return name
+
+    def presents_operator(self, scope: Mapping[str, Any]) -> bool:
+        """Return whether a connection presents an operator's certificate, before its request is read.
+
+        Does not check: whether it has run out; `operator` does.
+        """
+        der = peer_certificate(scope)
+        return der is not None and _issued_by(x509.load_der_x509_certificate(der), self._operators)
 
     @staticmethod
     def _presented(request: Request) -> tuple[bytes, x509.Certificate]:

@@ -100,6 +100,7 @@ class Gate:
         application: The one behind it.
         limits: How much an address may ask for.
         log: Where decisions are written.
+        body_bytes: Returns how long the body of a request may be, by what its connection says of who asks.
     """
 
     def __init__(
@@ -108,8 +109,10 @@ class Gate:
         *,
         limits: Limits,
         log: DecisionLog,
+        body_bytes: Callable[[Scope], int] = lambda _: BODY_BYTES,
     ) -> None:
         self._application = application
+        self._body_bytes = body_bytes
         self._requests = RateLimit(limits.requests_per_minute)
         self._failures = RateLimit(limits.failures_per_minute)
         self._log = log
@@ -151,7 +154,7 @@ class Gate:
             return common("rate-limited", Retry_After=str(math.ceil(wait)))
         self._requests.count(address)
         try:
-            body = await _whole_body(scope, receive)
+            body = await _whole_body(scope, receive, self._body_bytes(scope))
             await self._application(scope, _replay(body, receive), answer)
         except Refused as refused:
             return refused.problem
@@ -173,6 +176,7 @@ class _Answer:
         self._send = send
         self._note = note
         self._ended = False
+        self._left: int | None = None
         self.begun = False
         self.status = 0
 
@@ -185,6 +189,12 @@ class _Answer:
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.begun, self.status = True, message["status"]
+            told = next(
+                (text for name, text in message.get("headers", ()) if name.lower() == b"content-length"), b""
+            )
+            self._left = int(told) if told.isdigit() else None
+            if self._left == 0 or self.status in {204, 304}:
+                self.end()  # the other side waits for no body
             # Nothing here is for a browser, and none of it is for a cache unless it says so.
             names = {name.lower() for name, _ in message.get("headers", ())}
             extra = [] if b"cache-control" in names else [(b"cache-control", b"no-store")]
@@ -206,8 +216,11 @@ class _Answer:
             await self._pass_on({**message, "body": body[start : start + PIECE_BYTES], "more_body": more})
 
     async def _pass_on(self, message: Message) -> None:
-        if message["type"] == "http.response.body" and not message.get("more_body"):
-            self.end()
+        if message["type"] == "http.response.body":
+            if self._left is not None:
+                self._left -= len(message.get("body", b""))
+            if self._left == 0 or not message.get("more_body"):
+                self.end()
         await self._send(message)
 
     async def refuse(self, problem: Problem) -> None:
@@ -224,24 +237,27 @@ class _GoneError(Exception):
     """The other side went away in the middle of its request."""
 
 
-async def _whole_body(scope: Scope, receive: Receive) -> bytes:
+async def _whole_body(scope: Scope, receive: Receive, longest: int) -> bytes:
     told = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-    too_long = told.isdigit() and int(told) > BODY_BYTES
-    body, thrown = b"", 0
+    too_long = told.isdigit() and int(told) > longest
+    parts: list[bytes] = []
+    kept = thrown = 0
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise _GoneError
         part = message.get("body", b"")
-        if too_long or len(body) + len(part) > BODY_BYTES:
+        if too_long or kept + len(part) > longest:
             too_long, thrown = True, thrown + len(part)
+            parts.clear()
         else:
-            body += part
-        if thrown > DRAINED_BYTES or not message.get("more_body"):
+            parts.append(part)
+            kept += len(part)
+        if thrown > max(DRAINED_BYTES, 2 * longest) or not message.get("more_body"):
             break
     if too_long:
-        raise Refused(common("body-too-large", f"More than {BODY_BYTES} bytes."))
-    return body
+        raise Refused(common("body-too-large", f"More than {longest} bytes."))
+    return b"".join(parts)
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from typing import TYPE_CHECKING, TypeVar
 
 from labkit.clock import SYSTEM_CLOCK
 from labkit.errors import LabError
@@ -11,7 +12,11 @@ from labkit.pki.identities import verify_pair
 from labkit.workspace import write_together
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from labkit.pki import Store
+
+_T = TypeVar("_T")
 
 IP_ADDRESSES = ("127.0.0.1", "::1")
 
@@ -34,6 +39,11 @@ def service_identity(store: Store, name: str) -> IdentityFiles:
             issued = store.authority().issue_server((f"{name}.local", "localhost"), IP_ADDRESSES, renew=True)
             write_together([(files.key, issued.key_pem, True), (files.certificate, issued.chain_pem, False)])
     return files
+
+
+async def in_thread(work: Callable[[], _T]) -> _T:
+    """Do what may take long, such as asking a database, beside the loop that serves everybody."""
+    return await asyncio.get_running_loop().run_in_executor(None, work)
 
 
 class Watched:

@@ -68,6 +68,7 @@ class Connection(HttpToolsProtocol):
     _timer: asyncio.TimerHandle | None = None
     _arriving = True
     _head = 0
+    _fields = 0
     _tls: dict[object, object] | None = None
     _stall: asyncio.TimerHandle | None = None
 
@@ -96,9 +97,27 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Begin a request."""
         super().on_message_begin()
-        self._arriving = True
-        if self._tls is not None:
-            self.scope["extensions"] = {"tls": self._tls}
+        self._arriving, self._fields = True, 0
+        # ASGI has no word for hanging up in the middle of a reply, either.
+        extensions: dict[str, Any] = {"labkit.cut": self.transport.abort}
+        self.scope["extensions"] = extensions if self._tls is None else {**extensions, "tls": self._tls}
+
+    def on_url(self, url: bytes) -> None:
+        """Take in the request line."""
+        self._measure(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take in a header field."""
+        self._measure(len(name) + len(value))
+        super().on_header(name, value)
+
+    def _measure(self, more: int) -> None:
+        # A head may come in one piece with all that follows it, so that counting what arrives is not enough.
+        self._fields += more
+        if self._fields > HEAD_BYTES:
+            text = f"the request's head has more than {HEAD_BYTES} bytes"
+            raise ValueError(text)  # the parser makes a 400 of it, and ends the connection
 
     def on_headers_complete(self) -> None:
         """Hand the request to the application; its body may still be on its way."""

@@ -27,12 +27,16 @@ UPDATE = ("manifest", "header", "signature", "policy", "image")
 NETWORK = ("network",)
 """The stage of what a firewall lets through: open, dropped or rejected on the way."""
 
+READOUT = ("read", "parse", "key")
+"""Stages of a theft from a chip's flash: it is read out, it makes sense, and a key that works is in it."""
+
 STAGES: Mapping[str, tuple[str, ...]] = {
     "connection": CONNECTION,
     "http": HTTP,
     "boot": BOOT,
     "update": UPDATE,
     "network": NETWORK,
+    "readout": READOUT,
 }
 """The ordered vocabulary of stages, by domain."""
 

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 
 from labkit.display.tables import Table
 from labkit.display.theme import COLOURS, INK, tint
+from labkit.firmware.partitions import FIRST, OFFSET
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from labkit.firmware.partitions import PartitionTable
+
 _TOP, _ROW, _GAP = 34, 42, 8
 _STRIP = (8, 46)
-_BOX = (120, 640)
+_BOX = (120, 638)
 _WIDTH = 760
 _THIN = 1.5
 """So high is a part drawn at least, or nobody would see a sector in four megabytes."""
@@ -142,6 +145,34 @@ def flash_map(
             )
             raise ValueError(text)
     return FlashMap(tuple(sorted(regions, key=lambda part: part.offset)), size, title, note)
+
+
+_HOLDS = {
+    "nvs": ("the firmware's own: Wi-Fi network and password, settings", "data", "all of it"),
+    "otadata": ("which of the two slots boots, and how far it is trusted", "data", "which slot boots"),
+    "phy_init": ("the radio's calibration", "data", "nothing of interest"),
+    "fctry": ("this device's own: id, certificate, private key", "identity", "the private key"),
+    "nvs_keys": ("keys for NVS encryption, if there is any", "secret", "the keys, unless flash is encrypted"),
+    "ota_0": ("an application, the same on every device", "code", "whatever is linked into it"),
+    "ota_1": ("the other application: an update goes here", "code", "the same"),
+}  # fmt: skip
+
+
+def partition_regions(table: PartitionTable, bootloader_offset: int) -> list[Region]:
+    """Return what lies in a flash by its partition table, with bootloader and table.
+
+    Args:
+        table: The table.
+        bootloader_offset: Where the chip looks for its bootloader.
+    """
+    known = [
+        Region(bootloader_offset, OFFSET - bootloader_offset, "bootloader", "the second stage: finds the application", "code", "code"),
+        Region(OFFSET, FIRST - OFFSET, "partition table", "what lies where, from here on", "data", "this map"),
+    ]  # fmt: skip
+    for part in table:
+        holds, kind, readable = _HOLDS.get(part.label, (part.kind, "data", ""))
+        known.append(Region(part.offset, part.size, part.label, holds, kind, readable))
+    return known
 
 
 def measure(size: int) -> str:

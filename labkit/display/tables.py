@@ -22,12 +22,14 @@ class Table:
         columns: The headings.
         rows: The cells. A line feed in a cell begins a new line.
         note: A sentence below it.
+        code: Whether what stands in all columns but the first is code.
     """
 
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[object]]
     note: str = ""
+    code: bool = False
 
     def _repr_html_(self) -> str:
         head = "".join(f'<th scope="col" style="{_CELL}">{_safe(column)}</th>' for column in self.columns)
@@ -41,11 +43,11 @@ class Table:
             f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{note}"
         )
 
-    @staticmethod
-    def _cells(row: Sequence[object]) -> str:
+    def _cells(self, row: Sequence[object]) -> str:
         first, *rest = row
         head = f'<th scope="row" style="{_CELL}">{_safe(first)}</th>'
-        return head + "".join(f'<td style="{_CELL}">{_safe(cell)}</td>' for cell in rest)
+        style = _CELL + (";font-family:ui-monospace,monospace;font-size:.85em" if self.code else "")
+        return head + "".join(f'<td style="{style}">{_safe(cell)}</td>' for cell in rest)
 
     def __repr__(self) -> str:
         return str(self)

@@ -32,6 +32,7 @@ class NorFlash:
     Attributes:
         operations: How many there were.
         cut_after: See above; it may be set at any time.
+        status: The chip's three status registers, which the model keeps as long as it lives and no file does.
 
     Raises:
         ValueError: The size is no whole number of sectors, or the data is longer.
@@ -45,6 +46,7 @@ class NorFlash:
         self._data = bytearray(given) + b"\xff" * (size - len(given))
         self.operations = 0
         self.cut_after = cut_after
+        self.status = [0, 0, 0]
 
     def __repr__(self) -> str:
         return f"NorFlash(size={self.size:#x}, operations={self.operations})"

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from labkit.board.loader_protocol import Stub
     from labkit.board.nor_flash import NorFlash
 
-_C3_WATCHDOG = 0x60008090
+_C3_WATCHDOG, _C3_WATCHDOG_LOCK = 0x60008090, 0x600080A8
 _REGISTERS_KEPT = 1024
 
 
@@ -92,7 +92,7 @@ class RomLoader:
         self._reader = SlipReader()
         self._events: deque[Event] = deque(maxlen=256)
         self._fuses = EfuseController(efuses)
-        self._spi = SpiController(self._chip.spi, flash.size)
+        self._spi = SpiController(self._chip.spi, flash)
         self._registers: dict[int, int] = {}
         self._memory: dict[int, bytearray] = {}
         self._loading: tuple[int, int, int] | None = None
@@ -216,7 +216,8 @@ class RomLoader:
             self._fuses.write(address - self._chip.efuse_base, value)
         elif 0 <= address - self._chip.spi.base < SPI_SIZE:
             self._spi.write(address - self._chip.spi.base, value)
-        elif address == _C3_WATCHDOG and self._chip.name == "esp32c3" and value >> 31:
+        elif address == _C3_WATCHDOG_LOCK and value == 0 and self._registers.get(_C3_WATCHDOG, 0) >> 31:
+            # It bites a few milliseconds after it was set; a tool locks its registers first.
             self._tell("restart", "reset by the watchdog")
         elif address in self._registers or len(self._registers) < _REGISTERS_KEPT:
             self._registers[address] = value

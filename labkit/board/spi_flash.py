@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from labkit.board.chips import SpiRegisters
+    from labkit.board.nor_flash import NorFlash
 
 MANUFACTURER, KIND = 0xEF, 0x40
 USER_COMMAND = 1 << 18
@@ -26,18 +27,15 @@ class SpiController:
 
     Args:
         registers: Where they are.
-        size: The flash chip's size in bytes, a power of two.
-
-    Attributes:
-        status: The flash chip's three status registers.
+        flash: The flash chip; its size is a power of two.
     """
 
-    def __init__(self, registers: SpiRegisters, size: int) -> None:
+    def __init__(self, registers: SpiRegisters, flash: NorFlash) -> None:
         self._at = registers
-        self._capacity = size.bit_length() - 1
+        self._capacity = flash.size.bit_length() - 1
+        self._status = flash.status
         self._values: dict[int, int] = {}
         self._write_enabled = False
-        self.status = [0, 0, 0]
 
     def read(self, offset: int) -> int:
         """Return a register."""
@@ -57,7 +55,7 @@ class SpiController:
         if code == _READ_ID:
             self._answer(MANUFACTURER | KIND << 8 | self._capacity << 16)
         elif code in _READ_STATUS:
-            self._answer(self.status[_READ_STATUS[code]])
+            self._answer(self._status[_READ_STATUS[code]])
         elif code in {_WRITE_ENABLE, _WRITE_VOLATILE, _WRITE_DISABLE}:
             self._write_enabled = code != _WRITE_DISABLE
         elif code in _WRITE_STATUS and self._write_enabled:
@@ -69,11 +67,11 @@ class SpiController:
             self._answer(0)
 
     def _set_status(self, number: int, data: int) -> None:
-        self.status[number] = (
+        self._status[number] = (
             data & 0xFC if number == 0 else data & 0xFF
         )  # busy and write-enable are not settable
         if number == 0 and self._values.get(self._at.mosi_length, 0) == 15:  # sixteen bits: the next one too
-            self.status[1] = data >> 8 & 0xFF
+            self._status[1] = data >> 8 & 0xFF
         self._write_enabled = False
 
     def _answer(self, value: int) -> None:

@@ -59,7 +59,7 @@ def test_an_unknown_command_is_refused_as_the_rom_does() -> None:
     assert [expected] * 8 == host.raw(0xD0)
     assert [expected] * 8 == host.raw(0x14)
     host.run_stub()
-    assert (0xFF, 0xFF) == host.command(0x77)[2]
+    assert (0xFF, 0) == host.command(0x77)[2]
 
 
 def test_the_stub_takes_over() -> None:

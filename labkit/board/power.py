@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
+from labkit.board.bootloader import boot
 from labkit.board.nor_flash import NorFlash, PowerCut
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from labkit.board.bootloader import Boot
     from labkit.board.console import Console
     from labkit.board.efuse import Efuses
 
@@ -63,15 +65,33 @@ class Lease(NorFlash):
         return self._flash
 
 
+class Stopping(Protocol):
+    """Says when the power goes, as `threading.Event` does."""
+
+    def is_set(self) -> bool:
+        """Return whether it is time to stop."""
+
+    def wait(self, timeout: float) -> bool:
+        """Wait until it is time to stop, or some seconds; return whether it is time."""
+
+
 class PowerRail:
     """One run of the board after another.
 
     Args:
         console: Where it speaks.
+        restart: Starts the board anew, soon, from any thread; it is told why.
+        dark: Called from any thread when the power failed under an application.
+
+    Attributes:
+        last_boot: What became of the last start.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, *, restart: Callable[[str], None], dark: Callable[[], None]) -> None:
+        self.last_boot: Boot | None = None
         self._console = console
+        self._restart = restart
+        self._dark = dark
         self._lease: Lease | None = None
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -90,17 +110,17 @@ class PowerRail:
             self._thread.join(wait)
         self._lease = self._thread = None
 
-    def on(
-        self,
-        flash: NorFlash,
-        efuses: Efuses,
-        application: Callable[[Any], None] | None,
-        restart: Callable[[str], None],
-    ) -> None:
+    def on(self, flash: NorFlash, efuses: Efuses, application: Callable[[Any], None] | None) -> None:
         """Give it power: boot, and run the application if that succeeds.
 
-        The boot chain is not on board yet: only the loader works.
+        Raises:
+            PowerCut: The power failed while it booted.
         """
+        self.last_boot = None
+        found = self.last_boot = boot(flash, efuses)
+        for line in found.console:
+            self._console.say(line)
+        if not found.booted or application is None:
+            return
         self._lease = Lease(flash)
         self._stopping = threading.Event()
-        _ = (efuses, application, restart)

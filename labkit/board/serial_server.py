@@ -30,6 +30,7 @@ _CHUNK = 1 << 16
 _HIGH_WATER = 1 << 21
 """A client that sends and never reads is not listened to while this much waits for it."""
 
+_MOST_TURNS = 64
 _IDLE, _LOOK_AT_TERMINAL = 0.25, 0.02
 
 
@@ -107,23 +108,33 @@ class SerialServer:
         self, device: Device, *, port: int = 0, terminal: Path | None = None, rfc2217: bool = False
     ) -> None:
         self._device = device
-        self._selector = selectors.DefaultSelector()
-        self._wake_in, self._wake_out = socket.socketpair()
         self._posted: deque[Callable[[], None]] = deque()
         self._stopping = False
         self._client: _Client | None = None
         self.failure: BaseException | None = None
-        self._listeners = {"socket": _listener(port)}
-        if rfc2217:
-            self._listeners["rfc2217"] = _listener(0)
-        self.port: int = self._listeners["socket"].getsockname()[1]
-        self.telnet_port: int | None = self._listeners["rfc2217"].getsockname()[1] if rfc2217 else None
-        self.terminal = Terminal(terminal) if terminal else None
+        self._ends = contextlib.ExitStack()
+        try:
+            self._open_ends(port, terminal, rfc2217=rfc2217)
+        except BaseException:
+            self._ends.close()
+            raise
+        self._thread = threading.Thread(target=self._serve, name="virtual board", daemon=True)
+
+    def _open_ends(self, port: int, terminal: Path | None, *, rfc2217: bool) -> None:
+        ends = self._ends
+        self._selector = ends.enter_context(contextlib.closing(selectors.DefaultSelector()))
+        self._wake_in, self._wake_out = map(ends.enter_context, socket.socketpair())
         self._wake_in.setblocking(False)  # noqa: FBT003 - Python's own
         self._selector.register(self._wake_in, selectors.EVENT_READ, "wake")
+        self._listeners = {"socket": ends.enter_context(_listener(port))}
+        self.telnet_port: int | None = None
+        if rfc2217:
+            telnet = self._listeners["rfc2217"] = ends.enter_context(_listener(0))
+            self.telnet_port = telnet.getsockname()[1]
+        self.port: int = self._listeners["socket"].getsockname()[1]
         for kind, listener in self._listeners.items():
             self._selector.register(listener, selectors.EVENT_READ, kind)
-        self._thread = threading.Thread(target=self._serve, name="virtual board", daemon=True)
+        self.terminal = ends.enter_context(contextlib.closing(Terminal(terminal))) if terminal else None
 
     def start(self) -> None:
         """Begin to serve."""
@@ -135,11 +146,7 @@ class SerialServer:
             self._stopping = True
             self._wake()
             self._thread.join()
-        for listener in (*self._listeners.values(), self._wake_in, self._wake_out):
-            listener.close()
-        if self.terminal:
-            self.terminal.close()
-        self._selector.close()
+        self._ends.close()
 
     def call(self, work: Callable[[], T], *, timeout: float = 30.0) -> T:
         """Have the serving thread do something, and return what it returns.
@@ -212,6 +219,7 @@ class SerialServer:
     def _accept(self, kind: str) -> None:
         with contextlib.suppress(OSError):  # gone before we looked
             connection, _ = self._listeners[kind].accept()
+            self._hear_out()
             if self._client is not None:
                 connection.close()
                 self._device.refused(kind)
@@ -219,6 +227,20 @@ class SerialServer:
             connection.setblocking(False)  # noqa: FBT003 - Python's own
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._open(_Client(kind, connection))
+
+    def _hear_out(self) -> None:
+        """Take what the present client sent before somebody else came: it may have said goodbye."""
+        client = self._client
+        for _ in range(_MOST_TURNS):
+            if client is None or client is not self._client or client.kind == "pty":
+                return
+            data = client.read()
+            if data == b"":
+                return
+            if data is None:
+                self._drop()
+            else:
+                self._take(client, data)
 
     def _look_at_terminal(self) -> None:
         if self.terminal is None:

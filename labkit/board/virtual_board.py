@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from labkit.board.bootloader import Boot
     from labkit.board.chips import Chip
     from labkit.board.efuse import Efuses
 
@@ -189,6 +190,11 @@ class VirtualBoard:
     def running(self) -> bool:
         """Whether the application runs."""
         return self._wired.power.running
+
+    @property
+    def last_boot(self) -> Boot | None:
+        """What became of the last start; None while it waits for a download, or where the power failed."""
+        return self._wired.power.last_boot
 
     @property
     def unsaved(self) -> LabError | None:

@@ -65,13 +65,14 @@ class WiredBoard:
         self.unsaved: LabError | None = None
         self.recording: list[bytes] | None = None
         self.wire: Wire | None = None
-        self.power = PowerRail(console)
+        self.power = PowerRail(console, restart=self.restart, dark=lambda: self._soon(self._go_dark))
         self._files = files
         self._console = console
         self._application = application
         self._lines = ResetLines()
         self._kind = ""
         self._host_baud: int | None = None
+        self._dark = False
         self._load()
 
     def _load(self) -> None:
@@ -104,7 +105,8 @@ class WiredBoard:
         """
         self.power.off()
         self.save()
-        self.flash.cut_after = None
+        if self._dark:
+            self.flash.cut_after, self._dark = None, False  # the power is back
         self.loader = self._new_loader()
         self.loader.strapped = self._kind == "rfc2217"
         if download:
@@ -115,12 +117,18 @@ class WiredBoard:
         self._console.say(
             f"[virtual {chip.title} {version_text(self.efuses.revision)}: {why}; no machine code runs]"
         )
-        self.power.on(self.flash, self.efuses, self._application, self.restart)
+        try:
+            self.power.on(self.flash, self.efuses, self._application)
+        except PowerCut:
+            self._go_dark()
 
     def restart(self, why: str) -> None:
         """Boot anew soon, because a program asked for it; from any thread."""
+        self._soon(lambda: self.boot(why))
+
+    def _soon(self, work: Callable[[], None]) -> None:
         if self.wire is not None:
-            self.wire.post(lambda: self.boot(why))
+            self.wire.post(work)
 
     # --- what the wire brings --------------------------------------------------------------------------------------
 
@@ -149,6 +157,7 @@ class WiredBoard:
         return answer
 
     def _go_dark(self) -> None:
+        self._dark = True
         self.power.off()
         self.loader = self._new_loader()
         self.loader.strapped = True  # nothing answers until the button is pressed

@@ -64,10 +64,14 @@ def secrets_in(data: bytes, place: str, *, start: int = 0, inside: str = "flash"
 def _matches(data: bytes) -> Iterator[tuple[int, str, bytes, str]]:
     for match in _PEM.finditer(data):
         yield match.start(), "private key (PEM)", match[0], _public(_loaded_pem(match[0]))
+    end = 0
     for match in _DER.finditer(data):
+        if match.start() < end:
+            continue  # PKCS #8 has another key's encoding inside, which is the same key
         whole = data[match.start() : match.start() + _der_length(data, match.start())]
         key = _loaded_der(whole)
         if key is not None:  # these bytes can stand there by accident
+            end = match.start() + len(whole)
             yield match.start(), "private key (DER)", whole, _public(key)
     for match in _TOKEN.finditer(data):
         yield match.start(), "provisioning token", match[0], ""

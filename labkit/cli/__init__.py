@@ -31,6 +31,7 @@ _COMMANDS = {
     "network": ("network", "Zones, flows and firewall rules; measure who reaches whom."),
     "audit": ("audit", "Audit a plant, a broker, a dump or a board by 27 rules; compare before and after."),
     "monitor": ("monitor", "Watch the logs: alerts, a live view, and numbers for Prometheus."),
+    "image": ("image", "Build and read what goes into a device's flash: images, NVS, partition tables."),
     "run": ("lessons", "Execute every lesson without a person and write a report."),
     "lab": ("lessons", "Open JupyterLab on the course."),
     "notebooks": ("lessons", "Build the student copies; check that none has drifted."),

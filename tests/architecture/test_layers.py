@@ -84,6 +84,7 @@ PURE = (
     "firmware/nvs_reader.py",
     "firmware/nvs_store.py",
     "firmware/flash_encryption.py",
+    "firmware/flash_image.py",
     "firmware/release.py",
     "firmware/secure_boot.py",
     "firmware/otadata.py",

@@ -140,6 +140,8 @@ def evidence(outcome: Outcome) -> str:
     parts = [str(outcome)]
     if detail.get("alert"):
         parts.append(f"alert {detail['alert']}")
+    if detail.get("attempt"):
+        parts.append(str(detail["attempt"]))
     if detail.get("how"):
         parts.append(str(detail["how"]))
     if detail.get("received"):

@@ -6,9 +6,11 @@ from labkit.display.efuse_map import EfuseMap, efuse_map
 from labkit.display.flash_map import FlashMap, Region, flash_map, partition_regions
 from labkit.display.handshakes import Timeline, timeline
 from labkit.display.outcomes import outcome_table
+from labkit.display.reachability import Grid, reachability
 from labkit.display.sources import Call, side_by_side
 from labkit.display.tables import Table
 from labkit.display.theme import COLOURS
+from labkit.display.zone_map import ZoneMap, zone_map
 
 __all__ = [
     "COLOURS",
@@ -18,15 +20,19 @@ __all__ = [
     "ChainTree",
     "EfuseMap",
     "FlashMap",
+    "Grid",
     "Region",
     "Table",
     "Timeline",
+    "ZoneMap",
     "bars",
     "chain_tree",
     "efuse_map",
     "flash_map",
     "outcome_table",
     "partition_regions",
+    "reachability",
     "side_by_side",
     "timeline",
+    "zone_map",
 ]

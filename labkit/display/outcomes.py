@@ -18,6 +18,8 @@ def witnesses(outcome: Outcome) -> list[tuple[str, str]]:
     rows = [("verdict", str(outcome))]
     if detail.get("diagnosis"):
         rows.append(("because", str(detail["diagnosis"])))
+    if detail.get("attempt"):
+        rows.append(("tried", str(detail["attempt"])))
     if detail.get("rule"):
         rows.append(("decided by", str(detail["rule"])))
     if detail.get("how"):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from labkit.network.rules import PortRange
+    from labkit.network.zones import Network
 
 TABLE = "labkit"
 """The table that we write, and the only one that we touch."""
@@ -91,11 +92,15 @@ def _matches(rule: Rule) -> Iterator[str]:
     for name, word in (("source", "saddr"), ("destination", "daddr")):
         network = getattr(rule, name)
         if network is not None:
-            yield f"{'ip' if network.version == 4 else 'ip6'} {word} {_no(rule, name)}{network}"
+            yield f"{'ip' if network.version == 4 else 'ip6'} {word} {_no(rule, name)}{_network(network)}"
     yield from _matches_protocol(rule)
     if rule.states:
         states = [state.lower() for state in STATES if state in rule.states]
         yield f"ct state {_no(rule, 'states')}{states[0] if len(states) == 1 else '{ ' + ', '.join(states) + ' }'}"
+
+
+def _network(network: Network) -> str:
+    return str(network.network_address if network.prefixlen == network.max_prefixlen else network)
 
 
 def _matches_protocol(rule: Rule) -> Iterator[str]:

@@ -22,6 +22,7 @@ from labkit.network import (
     attempt_of,
     availability,
     iptables,
+    iptables_text,
     needed_ports,
     predict,
     predicted,
@@ -44,8 +45,11 @@ if TYPE_CHECKING:
 BROKER_PORT = 8883
 BACKEND = "backend"
 
-PORTS = tuple(sorted({*needed_ports(NEEDED), ("tcp", 1883)}))
-"""Where everybody listens in the plant: what is needed, and the port that must not be."""
+ACCOUNTING = 5432
+"""Where the accounting database listens, in the office."""
+
+PORTS = tuple(sorted({*needed_ports(NEEDED), ("tcp", 1883), ("tcp", ACCOUNTING)}))
+"""Where everybody listens in the plant: what is needed, and two ports that nobody else should reach."""
 
 SIMULATION = "a simulation: predicted from the rules, not measured"
 
@@ -136,6 +140,20 @@ class SegmentedPlant:
                 self.testbed.clear(each)
             self._firewalls.pop(each, None)
 
+    def listing(self, node: str, *words: str) -> str:
+        """Return what a program that lists rules prints on a node; in a simulation, our own text, which says so.
+
+        Args:
+            node: The node.
+            *words: The program and its arguments, such as `iptables -S`.
+        """
+        if self.testbed:
+            return self.testbed.load_text(node, [[list(words), ""]])[0].rstrip()
+        rules = self._firewalls.get(node, Firewall.open())
+        return (
+            f"# {SIMULATION}\n{iptables_text.render(rules, 6 if words[0].startswith('ip6') else 4).rstrip()}"
+        )
+
     def counters(self, node: str) -> list[tuple[str, str, int]]:
         """Return chain, comment and packets of each rule that nft has on a node; none in a simulation."""
         return self.testbed.counters(node) if self.testbed else []
@@ -187,7 +205,8 @@ class SegmentedPlant:
     def _outcome(self, attempt: Attempt, reply: Reply, promised: Reply) -> Outcome:
         open_ = reply.result == OPEN
         detail = {
-            "attempt": f"{attempt.source} -> {attempt.destination} {attempt.protocol}/{attempt.port}",
+            "attempt": f"{attempt.source} -> {attempt.destination} {attempt.protocol}/{attempt.port}"
+            + (f", as {attempt.claimed}" if attempt.claimed else ""),
             "how": self.how,
             "predicted": promised.result,
         }
@@ -207,7 +226,7 @@ class SegmentedPlant:
         wrong = [cell for cell in wanted if measured[cell].result != promised[cell].result]
         reached = sum(reply.result == OPEN for reply in measured.values())
         detail = {
-            "how": self.how, "pairs": len(wanted), "open": reached,
+            "attempt": f"{len(wanted)} pairs, of which {reached} are open", "how": self.how,
             "different": [str(cell) for cell in wrong],
         }  # fmt: skip
         return Outcome(
@@ -320,4 +339,4 @@ def cells_of(plant: SegmentedPlant, flows: Sequence[tuple[str, int]] = PORTS) ->
     return list(cells(plant.topology, flows))
 
 
-__all__ = ["PORTS", "ROUTER", "SegmentedPlant", "attempt_of", "cells_of", "segmented_plant"]
+__all__ = ["ACCOUNTING", "PORTS", "ROUTER", "SegmentedPlant", "attempt_of", "cells_of", "segmented_plant"]

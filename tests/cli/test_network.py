@@ -80,7 +80,7 @@ def test_in_the_kernel(namespaces: Available, capsys: pytest.CaptureFixture[str]
     """Measured, the derived rules pass, and random rule sets do what is predicted."""
     assert isinstance(namespaces, Availability)
     found = json.loads(said(capsys, "test", "--json", "--generated", "3", "--seed", "7"))
-    assert (False, 320) == (found["simulated"], found["pairs"])
+    assert (False, 352) == (found["simulated"], found["pairs"])
     assert (3, 180, 0) == tuple(found["generated"][key] for key in ("sets", "pairs", "different"))
     assert "measured in the kernel" in said(capsys, "test")
     assert "measured in the kernel" in said(capsys, "apply", "--try", "--format", "iptables")

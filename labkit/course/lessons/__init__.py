@@ -12,7 +12,15 @@ if TYPE_CHECKING:
 
 __all__ = ["find", "slugs"]
 
-_ORDER = ("start-here", "tls", "certificate-authority", "mutual-tls", "revocation", "provisioning")
+_ORDER = (
+    "start-here",
+    "tls",
+    "certificate-authority",
+    "mutual-tls",
+    "revocation",
+    "provisioning",
+    "segmentation",
+)
 
 
 def slugs() -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from labkit.cli import signing
+from labkit.cli import rollout, signing
 
 
 @click.group()
@@ -17,8 +17,13 @@ def firmware() -> None:
       labkit firmware inspect app.update    what it says of itself
       labkit firmware verify app.update     would a device take it? if not, why
       labkit firmware manifest app.update   what an update server tells devices
+      labkit firmware serve-updates         that server
+      labkit firmware rollout --help        publish, a share of the fleet at a time, pause, take back
     """  # noqa: D301 - click wants the character itself
 
 
-for _command in (signing.key, signing.sign, signing.verify, signing.inspect, signing.manifest):
+for _command in (
+    signing.key, signing.sign, signing.verify, signing.inspect, signing.manifest,
+    rollout.serve_updates, rollout.rollout, rollout.fetch,
+):  # fmt: skip
     firmware.add_command(_command)

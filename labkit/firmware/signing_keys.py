@@ -174,18 +174,33 @@ class SigningKeys:
             )
         key = Key.generate()
         assert isinstance(key.public, ec.EllipticCurvePublicKey)  # noqa: S101 - generate() makes P-256
-        name, now = key_id(key.public).hex(), self._now()
-        public = key.public.public_bytes(
+        return self._add(key.public, key.pem(passphrase))
+
+    def adopt(self, public: ec.EllipticCurvePublicKey) -> SigningKey:
+        """Take a key into the book whose private half is elsewhere, such as in a hardware module.
+
+        Raises:
+            SigningKeyError: `rule` is `exists`.
+            ValueError: It is not on P-256.
+        """
+        return self._add(public, None)
+
+    def _add(self, public: ec.EllipticCurvePublicKey, private: bytes | None) -> SigningKey:
+        name, now = key_id(public).hex(), self._now()
+        encoded = public.public_bytes(
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         )
         with self.workspace.transaction():
             book = self.all()
+            if any(one.key_id == name for one in book):
+                raise _refused("exists", f"The key {name} is in the book.", "labkit firmware key list")
             state = KeyState.OVERLAP if any(o.state is KeyState.CURRENT for o in book) else KeyState.CURRENT
             made = SigningKey(name, now, state, now)
-            self.workspace.write(f"{FOLDER}/{name}.key", key.pem(passphrase), secret=True)
-            self.workspace.write(f"{FOLDER}/{name}.pub", public)
+            if private is not None:
+                self.workspace.write(f"{FOLDER}/{name}.key", private, secret=True)
+            self.workspace.write(f"{FOLDER}/{name}.pub", encoded)
             self._write((*book, made))
-            self.note("key-made", key_id=name, state=str(state))
+            self.note("key-made" if private else "key-adopted", key_id=name, state=str(state))
         return made
 
     def promote(self, name: str) -> SigningKey:
@@ -220,7 +235,8 @@ class SigningKeys:
             name: Which one; the current one without a name.
 
         Raises:
-            SigningKeyError: `rule` is `unknown`, `none`, or `state`: it is retired or revoked.
+            SigningKeyError: `rule` is `unknown`, `none`, `state` (it is retired or revoked) or `elsewhere` (its private half
+                is not here).
             PassphraseError: The passphrase does not open it.
             WorkspaceCorruptError: Its file is not there, or holds another key.
         """
@@ -228,6 +244,10 @@ class SigningKeys:
         if one.state not in {KeyState.CURRENT, KeyState.OVERLAP}:
             raise self._wrong_state(one, "sign")
         path = self.path(one, "key")
+        if not path.exists():
+            raise _refused(
+                "elsewhere", f"The private half of {one.key_id} is not here.", "Ask the module that has it."
+            )
         try:
             data = path.read_bytes()
         except OSError as error:

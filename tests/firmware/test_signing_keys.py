@@ -7,6 +7,7 @@ import stat
 from typing import TYPE_CHECKING
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from labkit.errors import (
@@ -16,10 +17,11 @@ from labkit.errors import (
     UpdateRefusedError,
     WorkspaceCorruptError,
 )
-from labkit.firmware.signing_keys import KeyState, SigningKeys
+from labkit.firmware.signing_keys import KeyState, LoggedSigner, SigningKeys
 from labkit.firmware.update import (
     HEADER_LENGTH,
     SIGNED_LENGTH,
+    KeySigner,
     Target,
     TrustedKeys,
     Version,
@@ -231,3 +233,21 @@ def test_without_a_key(workspace: Workspace) -> None:
     with pytest.raises(SigningKeyError) as caught:
         keys.find()
     assert ("none", True) == (caught.value.rule, "firmware key new" in caught.value.advice)
+
+
+def test_a_key_that_is_kept_elsewhere(keys: SigningKeys) -> None:
+    """A module's key is trusted like any other, is in the book once, and does not sign from here; its signatures are logged."""
+    module = Key.generate()
+    assert isinstance(module.private, ec.EllipticCurvePrivateKey)
+    one = keys.adopt(module.private.public_key())
+    keys.promote(one.key_id)
+    for act, rule in (
+        (lambda: keys.signer(SECRET), "elsewhere"),
+        (lambda: keys.adopt(module.private.public_key()), "exists"),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(SigningKeyError) as caught:
+            act()
+        assert rule == caught.value.rule
+    signer = LoggedSigner(KeySigner(module.private), keys.note)
+    update = sign_update(IMAGE, product="course-node", version=Version(1, 1, 0), signer=signer)
+    assert ("ok", one.key_id) == (reason(update, keys.trusted()), keys.log()[-1]["key_id"])

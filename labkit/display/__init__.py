@@ -8,6 +8,7 @@ from labkit.display.handshakes import Timeline, timeline
 from labkit.display.outcomes import outcome_table
 from labkit.display.reachability import Grid, reachability
 from labkit.display.sources import Call, side_by_side
+from labkit.display.state_lanes import Lane, StateLanes, state_lanes
 from labkit.display.tables import Table
 from labkit.display.theme import COLOURS
 from labkit.display.zone_map import ZoneMap, zone_map
@@ -21,7 +22,9 @@ __all__ = [
     "EfuseMap",
     "FlashMap",
     "Grid",
+    "Lane",
     "Region",
+    "StateLanes",
     "Table",
     "Timeline",
     "ZoneMap",
@@ -33,6 +36,7 @@ __all__ = [
     "partition_regions",
     "reachability",
     "side_by_side",
+    "state_lanes",
     "timeline",
     "zone_map",
 ]

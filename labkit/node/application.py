@@ -19,16 +19,20 @@ from labkit.mqtt import Endpoint, Identity, Will, open_session
 from labkit.node import backoff, codes, commands, layout, topics
 from labkit.node.credentials import BoardSlots, Flash, Values
 from labkit.node.enrolment import LATER, Enrolment, reason_of
+from labkit.node.faults import CRASH, MUTE, PANIC, fault_of
 from labkit.node.sensor import Sensor, SimulatedSensor
 from labkit.node.states import Action, Event, State, after, at_boot
 from labkit.node.telemetry import render
+from labkit.node.updating import Updater, settle
 from labkit.outcome import Outcome
 from labkit.workspace import write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from labkit.board.bootloader import Boot
     from labkit.mqtt import Message, Session
+    from labkit.node.updating import Slot, UpdateSource
 
 LOOK = 0.1
 """Seconds after which a node that waits looks whether it is to stop."""
@@ -61,8 +65,15 @@ class Board(Flash, Protocol):
         """The version of the image that runs."""
 
     @property
+    def boot(self) -> Boot | None:
+        """How the board came to run this image, and what that says of itself; a test's own has none."""
+
+    @property
     def pending(self) -> bool:
         """Whether the image runs for the first time and has to prove itself."""
+
+    def begin_update(self, size: int | None = None) -> Slot:
+        """Begin to write into the other slot."""
 
     def say(self, line: str) -> None:
         """Write a line to the console."""
@@ -88,6 +99,7 @@ class Options:
         sensor: What measures.
         read_interval: Understands the payload of the command `interval`; the firmware's own without it.
         source: Where the jitter of the back-off comes from.
+        updates: Where updates come from, in place of the service that NVS names.
     """
 
     speed: float = 1.0
@@ -95,6 +107,7 @@ class Options:
     sensor: Sensor = field(default_factory=SimulatedSensor)
     read_interval: Callable[[bytes], int] = commands.read_interval
     source: random.Random = field(default_factory=random.SystemRandom)
+    updates: UpdateSource | None = None
 
 
 def application(options: Options | None = None) -> Callable[[Any], None]:
@@ -126,6 +139,7 @@ class Node:
         self._uptime = Stopwatch(speed=options.speed)
         self._sent = 0
         self._state = State.UPDATING if board.pending else State.UNPROVISIONED
+        self._fault = fault_of(board.boot)
 
     # --- the log -------------------------------------------------------------------------------------------------
 
@@ -138,6 +152,13 @@ class Node:
 
     def run(self) -> None:
         """Do what the device does until its power goes, or until nothing more can be done."""
+        if self._fault == CRASH:
+            self._board.say(PANIC)
+            self._board.stopping.wait(
+                LOOK
+            )  # a panic handler takes its time; and nobody's processor should burn
+            self._board.restart()
+            return
         try:
             self._values = Values(self._board)
             self._device = topics.device_id(self._required(layout.DEVICE_ID))
@@ -174,11 +195,11 @@ class Node:
 
     def _start(self) -> None:
         stored = self._enrolment.stored
-        tried = self._values.text(layout.UPDATE, layout.TRIED)
+        pending = self._board.pending
         self._state = at_boot(
-            pending=self._board.pending,
+            pending=pending,
             identity=stored.in_use,
-            rolled_back=tried not in {None, self._board.version},
+            rolled_back=not pending and settle(self._values, self._board.version),
             renewing=stored.in_use and stored.staged,
         )
         self.log("lab_boot", f"boot-{self._state}", device=self._device, version=self._board.version)
@@ -211,10 +232,13 @@ class Node:
         self._state, action = after(self._state, event)
         if action is Action.CONFIRM_IMAGE:
             self._board.mark_valid()
+            settle(self._values, self._board.version)
             self.log("lab_update", "update-confirmed", version=self._board.version)
         elif action is Action.ROLL_BACK:
             self.log("lab_update", "update-rolling-back", version=self._board.version)
             self._board.mark_invalid_and_reboot()
+        elif action is Action.RESTART:
+            self._board.restart()
 
     def _persist(self, attempt: Callable[[], None]) -> bool:
         """Try until it is done; return False where the power goes first. A refusal for good is raised."""
@@ -257,6 +281,8 @@ class Node:
 
     def _session(self) -> bool:
         """Hold one session until it ends, and return whether there was one."""
+        if self._fault == MUTE:
+            return False
         slot = self._slots.current
         assert slot is not None  # noqa: S101 - _ready has seen to it
         broker = self._broker()
@@ -367,7 +393,17 @@ class Node:
         elif command.word == "renew":
             self._happens(Event.RENEWAL_DUE)
         elif command.word == "update":
-            self.log("lab_update", "update-none")
+            self._update()
         elif command.word == "restart":
             self._board.restart()
         return None
+
+    def _update(self) -> None:
+        """Look for an update and take it; the session stays open meanwhile."""
+        source = self._options.updates
+        if source is None:
+            self.log("lab_update", "update-none")
+            return
+        code = Updater(self._board, self._values, log=self.log).run(source)
+        if code == "update-staged":
+            self._happens(Event.UPDATE_STAGED)

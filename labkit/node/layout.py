@@ -41,16 +41,16 @@ INTERVAL = "interval"
 """Seconds between readings (u32)."""
 
 UPDATE = "update"
-TRIED = "tried"
-"""The version of the image that was tried last (text): when the version that runs is another one, that image did not
-prove itself, and is not taken again."""
+TRIED, FAILED = "tried", "failed"
+"""The version of the image that is on trial (text), written when it is staged and erased when it has proved itself: where
+another version runs, it did not. Its version then moves to `failed`, and it is not taken again."""
 
 TIME_SERVER = "time_server"
 """In `service`: where the time comes from."""
 
 LONGEST = {
     DEVICE_ID: 63, TOKEN: 128, ROOT: 3967, "key": 3967, "chain": 3967, "key_b": 3967, "chain_b": 3967,
-    IN_USE: 1, NEXT: 1, SSID: 32, PASSWORD: 64, BROKER_HOST: 253, PROVISION_URL: 300, UPDATE_URL: 300, TRIED: 17,
+    IN_USE: 1, NEXT: 1, SSID: 32, PASSWORD: 64, BROKER_HOST: 253, PROVISION_URL: 300, UPDATE_URL: 300, TRIED: 17, FAILED: 17,
     TIME_SERVER: 253,
 }  # fmt: skip
 """The longest text of each key, without its NUL. Whatever is longer was not written by us, and is refused unread."""

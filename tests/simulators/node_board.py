@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from labkit.clock import Deadline
 from labkit.firmware import NvsEntry, build_image, read_image
@@ -29,6 +29,7 @@ class MemoryBoard:
     partitions: dict[str, bytes] = field(default_factory=dict)
     version: str = "1.0.0"
     pending: bool = False
+    boot: None = None
     lines: list[str] = field(default_factory=list)
     events: list[str] = field(default_factory=list)
     writes: int = 0
@@ -61,6 +62,10 @@ class MemoryBoard:
         """Note that the application wants to start again."""
         self.events.append("restart")
         self.stopping.set()
+
+    def begin_update(self, size: int | None = None) -> Any:
+        """Say that there is no slot; boards with flash are in `board`."""
+        raise AssertionError(size)
 
     def mark_valid(self) -> None:
         """Note it."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any, Protocol
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from labkit.board.bootloader import boot
+from labkit.board.machine import Machine
 from labkit.board.nor_flash import NorFlash, PowerCut
 
 if TYPE_CHECKING:
@@ -23,6 +26,11 @@ class Lease(NorFlash):
         self._flash = flash
         self._mutex = threading.RLock()
         self._over = False
+
+    @property
+    def over(self) -> bool:
+        """Whether it ended."""
+        return self._over
 
     def revoke(self) -> None:
         """End it; every later access raises `PowerCut`."""
@@ -65,16 +73,6 @@ class Lease(NorFlash):
         return self._flash
 
 
-class Stopping(Protocol):
-    """Says when the power goes, as `threading.Event` does."""
-
-    def is_set(self) -> bool:
-        """Return whether it is time to stop."""
-
-    def wait(self, timeout: float) -> bool:
-        """Wait until it is time to stop, or some seconds; return whether it is time."""
-
-
 class PowerRail:
     """One run of the board after another.
 
@@ -110,7 +108,7 @@ class PowerRail:
             self._thread.join(wait)
         self._lease = self._thread = None
 
-    def on(self, flash: NorFlash, efuses: Efuses, application: Callable[[Any], None] | None) -> None:
+    def on(self, flash: NorFlash, efuses: Efuses, application: Callable[[Machine], None] | None) -> None:
         """Give it power: boot, and run the application if that succeeds.
 
         Raises:
@@ -124,3 +122,37 @@ class PowerRail:
             return
         self._lease = Lease(flash)
         self._stopping = threading.Event()
+        machine = Machine(
+            self._lease,
+            efuses,
+            found,
+            say=_while_powered(self._console.say, self._stopping),
+            stopping=self._stopping,
+            restart=self._restart,
+        )
+        self._thread = threading.Thread(
+            target=self._run, args=(application, machine, self._lease), name="application", daemon=True
+        )
+        self._thread.start()
+
+    def _run(self, application: Callable[[Machine], None], machine: Machine, lease: Lease) -> None:
+        try:
+            application(machine)
+        except PowerCut:
+            if not lease.over:
+                self._dark()
+        except Exception as error:  # noqa: BLE001 - a program that crashes is something that boards live through
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            self._console.say(
+                f"[the application crashed: {type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})]"
+            )
+
+
+def _while_powered(say: Callable[[str], None], stopping: threading.Event) -> Callable[[str], None]:
+    """Return a way to the console that ends with the run: what the next one says is not mixed up with this."""
+
+    def speak(line: str) -> None:
+        if not stopping.is_set():
+            say(line)
+
+    return speak

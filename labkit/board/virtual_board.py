@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from labkit.board.bootloader import Boot
     from labkit.board.chips import Chip
     from labkit.board.efuse import Efuses
+    from labkit.board.machine import Machine
 
-    Application = Callable[[Any], None]
+    Application = Callable[[Machine], None]
     """What runs after a successful boot, in a thread of its own, until its machine says that it is stopping."""
 
 T = TypeVar("T")

@@ -6,7 +6,7 @@ TCP sockets and pseudo-terminals have no reset lines. The telnet port (RFC 2217)
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from labkit.board.efuse_factory import version_text
 from labkit.board.nor_flash import PowerCut
@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from labkit.board.board_files import BoardFiles
     from labkit.board.console import Console
     from labkit.board.efuse import Efuses
+    from labkit.board.machine import Machine
 
 _SAVE_EVERY, _SAVE_AGAIN = 2.0, 10.0
 _BAUD_TOLERANCE = 0.05
+_RESTART = 0.1
 
 
 class Wire(Protocol):
@@ -60,7 +62,7 @@ class WiredBoard:
     """
 
     def __init__(
-        self, files: BoardFiles, console: Console, application: Callable[[Any], None] | None
+        self, files: BoardFiles, console: Console, application: Callable[[Machine], None] | None
     ) -> None:
         self.unsaved: LabError | None = None
         self.recording: list[bytes] | None = None
@@ -73,6 +75,7 @@ class WiredBoard:
         self._kind = ""
         self._host_baud: int | None = None
         self._dark = False
+        self._restart_why, self._restart_at = "", Deadline(0)
         self._load()
 
     def _load(self) -> None:
@@ -105,6 +108,7 @@ class WiredBoard:
         """
         self.power.off()
         self.save()
+        self._restart_why = ""
         if self._dark:
             self.flash.cut_after, self._dark = None, False  # the power is back
         self.loader = self._new_loader()
@@ -123,8 +127,15 @@ class WiredBoard:
             self._go_dark()
 
     def restart(self, why: str) -> None:
-        """Boot anew soon, because a program asked for it; from any thread."""
-        self._soon(lambda: self.boot(why))
+        """Boot anew soon, because a program asked for it; from any thread.
+
+        A little later, as a real chip needs its time too: a program that does nothing but restart must not take all
+        of the machine.
+        """
+        self._soon(lambda: self._restart_later(why))
+
+    def _restart_later(self, why: str) -> None:
+        self._restart_why, self._restart_at = why, Deadline(_RESTART)
 
     def _soon(self, work: Callable[[], None]) -> None:
         if self.wire is not None:
@@ -198,7 +209,9 @@ class WiredBoard:
         self._console.say(f"[a second program opened the {kind} port and was turned away: one at a time]")
 
     def tick(self) -> None:
-        """Save what changed, now and then, while nobody is at the port."""
+        """Restart when it is time; save what changed, now and then, while nobody is at the port."""
+        if self._restart_why and self._restart_at.passed:
+            self.boot(self._restart_why)
         if not self._kind and self._save_at.passed:
             self.save()
 

@@ -127,6 +127,7 @@ PURE = (
     "board/rom_loader.py",
     "board/slip.py",
     "board/spi_flash.py",
+    "board/transcript.py",
     "node/backoff.py",
     "node/codes.py",
     "node/commands.py",

@@ -199,7 +199,8 @@ def _verify_partition(part: Partition, flash_size: int) -> None:
 def parse_table(data: bytes, *, flash_size: int | None = None) -> PartitionTable:
     """Return the table that flash holds, as the bootloader reads it.
 
-    The bootloader does not mind overlaps or labels that come twice, so neither does this; see `verify_table`.
+    The bootloader does not mind overlaps, labels that come twice or a missing MD5, as old tables have none, so neither
+    does this; see `verify_table`.
 
     Args:
         data: What lies at `OFFSET`; every length in it is taken for an attacker's.
@@ -225,8 +226,6 @@ def parse_table(data: bytes, *, flash_size: int | None = None) -> PartitionTable
         elif raw.startswith(_BLANK):
             if not found:
                 raise _bad(start, "it is empty")
-            if not sealed:
-                raise _bad(start, "it has no MD5")
             return PartitionTable(tuple(found))
         else:
             raise _bad(start, f"no such magic number: {raw[:2].hex()}")

@@ -18,6 +18,7 @@ from labkit.board.console import Console
 from labkit.board.serial_server import SerialServer, gone
 from labkit.board.wired_board import WiredBoard
 from labkit.errors import BoardBusyError, ChipUnknownError, LabError
+from labkit.firmware.ports import SerialPort
 from labkit.ports import LOOPBACK
 from labkit.workspace import make_folder, write_atomic
 
@@ -164,6 +165,11 @@ class VirtualBoard:
     def url(self) -> str:
         """What a tool is told as `--port`, on every system."""
         return self.ports["socket"]
+
+    @property
+    def port(self) -> SerialPort:
+        """The same, marked as one that leads to no real board; see `firmware.ports`."""
+        return SerialPort(self.url, virtual=True)
 
     @property
     def ports(self) -> dict[str, str]:

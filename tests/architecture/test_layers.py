@@ -85,6 +85,7 @@ PURE = (
     "firmware/nvs_store.py",
     "firmware/flash_encryption.py",
     "firmware/flash_image.py",
+    "firmware/flawed_images.py",
     "firmware/release.py",
     "firmware/secure_boot.py",
     "firmware/otadata.py",

@@ -30,11 +30,15 @@ NETWORK = ("network",)
 READOUT = ("read", "parse", "key")
 """Stages of a theft from a chip's flash: it is read out, it makes sense, and a key that works is in it."""
 
+TRIAL = ("trial",)
+"""The stage at which a new image has to prove itself, once it is in its slot."""
+
 STAGES: Mapping[str, tuple[str, ...]] = {
     "connection": CONNECTION,
     "http": HTTP,
     "boot": BOOT,
     "update": UPDATE,
+    "trial": TRIAL,
     "network": NETWORK,
     "readout": READOUT,
 }

@@ -128,7 +128,7 @@ class PowerRail:
             found,
             say=_while_powered(self._console.say, self._stopping),
             stopping=self._stopping,
-            restart=self._restart,
+            restart=_ending(self._lease, self._restart),
         )
         self._thread = threading.Thread(
             target=self._run, args=(application, machine, self._lease), name="application", daemon=True
@@ -146,6 +146,16 @@ class PowerRail:
             self._console.say(
                 f"[the application crashed: {type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})]"
             )
+
+
+def _ending(lease: Lease, restart: Callable[[str], None]) -> Callable[[str], None]:
+    """Return a way to restart that ends the run at once: the `PowerCut` that follows is no power failure."""
+
+    def end(why: str) -> None:
+        lease.revoke()
+        restart(why)
+
+    return end
 
 
 def _while_powered(say: Callable[[str], None], stopping: threading.Event) -> Callable[[str], None]:

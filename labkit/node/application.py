@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from labkit.clock import SYSTEM_CLOCK, Clock, Stopwatch
 from labkit.errors import LabError, MessageRefusedError, NotConnectedError
 from labkit.firmware import NvsEntry
+from labkit.firmware.update import Version
 from labkit.mqtt import Endpoint, Identity, Will, open_session
 from labkit.node import backoff, codes, commands, layout, topics
 from labkit.node.credentials import BoardSlots, Flash, Values
@@ -23,8 +24,9 @@ from labkit.node.faults import CRASH, MUTE, PANIC, fault_of
 from labkit.node.sensor import Sensor, SimulatedSensor
 from labkit.node.states import Action, Event, State, after, at_boot
 from labkit.node.telemetry import render
-from labkit.node.updating import Updater, settle
+from labkit.node.updating import OK, Updater, failed, settle
 from labkit.outcome import Outcome
+from labkit.updates import UpdateClient
 from labkit.workspace import write_atomic
 
 if TYPE_CHECKING:
@@ -234,11 +236,14 @@ class Node:
             self._board.mark_valid()
             settle(self._values, self._board.version)
             self.log("lab_update", "update-confirmed", version=self._board.version)
+            self._tell_service(Version.parse(self._board.version), OK)
         elif action is Action.ROLL_BACK:
             self.log("lab_update", "update-rolling-back", version=self._board.version)
             self._board.mark_invalid_and_reboot()
         elif action is Action.RESTART:
             self._board.restart()
+        elif action is Action.REPORT and (version := failed(self._values)):
+            self._tell_service(version, "boot-rolled-back")
 
     def _persist(self, attempt: Callable[[], None]) -> bool:
         """Try until it is done; return False where the power goes first. A refusal for good is raised."""
@@ -398,12 +403,31 @@ class Node:
             self._board.restart()
         return None
 
+    # --- updates -------------------------------------------------------------------------------------------------
+
+    @property
+    def _updater(self) -> Updater:
+        return Updater(self._board, self._values, log=self.log)
+
+    def _update_source(self) -> UpdateSource | None:
+        url = self._values.text(layout.SERVICE, layout.UPDATE_URL)
+        slot = self._slots.current
+        if self._options.updates is not None or url is None or slot is None:
+            return self._options.updates
+        try:
+            return UpdateClient(url, trust=self._trust, identity=Identity(slot.chain, slot.key))
+        except ValueError as error:
+            raise codes.refused("nvs-content", layout.UPDATE_URL) from error
+
     def _update(self) -> None:
         """Look for an update and take it; the session stays open meanwhile."""
-        source = self._options.updates
+        source = self._update_source()
         if source is None:
             self.log("lab_update", "update-none")
-            return
-        code = Updater(self._board, self._values, log=self.log).run(source)
-        if code == "update-staged":
+        elif self._updater.run(source) == "update-staged":
             self._happens(Event.UPDATE_STAGED)
+
+    def _tell_service(self, version: Version, code: str) -> None:
+        source = self._update_source()
+        if source is not None:
+            self._updater.report(source, version, code)

@@ -33,6 +33,12 @@ if TYPE_CHECKING:
     from labkit.firmware.update import Manifest
     from labkit.node.credentials import Values
 
+OK = "ok"
+"""What is reported of an update that has proved itself."""
+
+UNREPORTED = frozenset({"version-not-newer", "version-rolled-back", "service-unreachable", "service-refused"})
+"""Codes that say nothing about an update."""
+
 TRIES = 5
 """Connections in a row that may end without a byte of progress before an update is given up for now."""
 
@@ -72,6 +78,9 @@ class UpdateSource(Protocol):
     def stream(self, path: str, *, start: int = 0, tag: str = "") -> Iterator[tuple[str, bytes]]:
         """Yield an update from some byte on, in chunks, each with a word that stands for the whole of these bytes."""
 
+    def report(self, product: str, version: Version, code: str) -> str:
+        """Tell what became of an update: `ok`, or the code of what went wrong."""
+
 
 @dataclass(frozen=True, slots=True)
 class Standing:
@@ -97,7 +106,6 @@ def standing(board: Updatable, values: Values) -> Standing:
     if boot is None or description is None or boot.table is None or boot.slot is None:
         raise refused("trust-missing", "the image does not say what it is")
     others = [slot.size for slot in boot.table.ota_slots if slot != boot.slot]
-    failed = values.text(layout.UPDATE, layout.FAILED)
     try:
         target = Target(
             product=description.project,
@@ -105,7 +113,7 @@ def standing(board: Updatable, values: Values) -> Standing:
             version=Version.parse(description.version),
             secure_version=description.secure_version,
             slot_size=min(others, default=0),
-            rolled_back=Version.parse(failed) if failed else None,
+            rolled_back=failed(values),
         )
     except ValueError as error:
         raise refused("trust-missing", "the image's version is none") from error
@@ -131,8 +139,12 @@ class Updater:
         pause: Callable[[], None] = lambda: None,
     ) -> None:
         self._board, self._values, self._log, self._pause = board, values, log, pause
+        self._begin()
+
+    def _begin(self) -> None:
         self._slot: Slot | None = None
         self._flashed = 0
+        self._offered: Version | None = None
 
     def run(self, source: UpdateSource) -> str:
         """Look for an update, and take it if there is one; return the code of what became of it.
@@ -140,7 +152,7 @@ class Updater:
         `update-staged` means: restart now. After every other code the device runs on as it was, and boots as it would
         have.
         """
-        self._slot, self._flashed = None, 0
+        self._begin()
         try:
             code, told = self._update(source)
         except UpdateRefusedError as error:
@@ -152,7 +164,17 @@ class Updater:
         except RefusedError as error:
             code, told = "service-refused", {"why": error.code}
         self._log("lab_update", code, flashed=self._flashed, **told)
+        if self._offered is not None and code != "update-staged" and code not in UNREPORTED:
+            self.report(source, self._offered, code)
         return code
+
+    def report(self, source: UpdateSource, version: Version, code: str) -> None:
+        """Tell the service what became of an update; where that fails, the log says so and the device goes on."""
+        try:
+            source.report(standing(self._board, self._values).target.product, version, code)
+        except (ServiceUnreachableError, RefusedError) as error:
+            why = "service-refused" if isinstance(error, RefusedError) else "service-unreachable"
+            self._log("lab_update", why, what="report")
 
     def _update(self, source: UpdateSource) -> tuple[str, dict[str, object]]:
         stand = standing(self._board, self._values)
@@ -161,6 +183,7 @@ class Updater:
         if body is None:
             return "update-none", {"version": target.version}
         manifest = read_manifest(body)
+        self._offered = manifest.header.version
         # The manifest is only a hint, but a hint at something that we would refuse saves us the download.
         outcome = decide(manifest.header, target)
         if not outcome.accepted:
@@ -210,6 +233,19 @@ class Updater:
         # Not before: if the power went between the two, a good update would be taken for one that has failed, for ever.
         # This way round it is only tried once more.
         self._values.put(NvsEntry(layout.UPDATE, layout.TRIED, "string", str(version)))
+
+
+def failed(values: Values) -> Version | None:
+    """Return the version that did not prove itself on this device, if there was one.
+
+    Raises:
+        MessageRefusedError: `nvs-content`.
+    """
+    text = values.text(layout.UPDATE, layout.FAILED)
+    try:
+        return Version.parse(text) if text else None
+    except ValueError as error:
+        raise refused("nvs-content", layout.FAILED) from error
 
 
 def settle(values: Values, running: str) -> bool:

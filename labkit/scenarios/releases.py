@@ -187,10 +187,15 @@ class Shelf:
     Args:
         updates: What it has: the last one is offered.
         chunk: How many bytes it hands out at a time.
+
+    Attributes:
+        updates: See above.
+        reports: What the device has told: version and code.
     """
 
     def __init__(self, *updates: bytes, chunk: int = CHUNK) -> None:
         self.updates = list(updates)
+        self.reports: list[tuple[str, str]] = []
         self._chunk = chunk
 
     def manifest(
@@ -209,3 +214,9 @@ class Shelf:
         update = self.updates[-1]
         for at in range(start, len(update), self._chunk):
             yield "shelf", update[at : at + self._chunk]
+
+    def report(self, product: str, version: Version, code: str) -> str:
+        """Note what the device says."""
+        del product
+        self.reports.append((str(version), code))
+        return "running"

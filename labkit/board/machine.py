@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from labkit.firmware.partitions import Partition, PartitionTable
 
 
+_KEYS = 68
+"""Bytes of a partition with NVS keys that mean something: the keys and their checksum."""
+
+
 class Stopping(Protocol):
     """Says when the power goes, as `threading.Event` does."""
 
@@ -190,7 +194,12 @@ class Machine:
 
     def _partition_keys(self) -> bytes | None:
         part = self.table.of_kind(DATA, NVS_KEYS)
-        return parse_key_partition(self.read_partition(part.label)) if part is not None else None
+        if part is None:
+            return None
+        # Blank is blank in the chip itself, as ESP-IDF has it: through the decryption, erased flash looks like noise.
+        if not self._view.read(part.offset, _KEYS, encrypted=False).strip(b"\xff"):
+            return None
+        return parse_key_partition(self.read_partition(part.label))
 
     # --- updates --------------------------------------------------------------------------------------------------
 

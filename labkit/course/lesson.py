@@ -146,6 +146,9 @@ def evidence(outcome: Outcome) -> str:
         parts.append(str(detail["how"]))
     if detail.get("received"):
         parts.append("the observer received it")
+    parts += [
+        f"{word}: {detail[word]}".replace("\n", ", ") for word in ("board", "found") if detail.get(word)
+    ]
     lines = [
         line for line in detail.get("broker_log", ()) if not line.startswith(("New connection", "Sending"))
     ]

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from labkit.outcome import Outcome
 
 
+_OTHERS = (("board", "the board said"), ("found", "what was found"))
+"""More witnesses, by the name that their words have in the detail."""
+
+
 def witnesses(outcome: Outcome) -> list[tuple[str, str]]:
     """Return who says what about an attempt, in words."""
     detail = outcome.detail
@@ -26,6 +30,7 @@ def witnesses(outcome: Outcome) -> list[tuple[str, str]]:
         rows.append(("how we know", str(detail["how"])))
     if client := _client(outcome):
         rows.append(("the client saw", client))
+    rows += [(label, str(detail[key])) for key, label in _OTHERS if detail.get(key)]
     if lines := detail.get("broker_log"):
         rows.append(("the broker wrote", "\n".join(lines)))
     if detail.get("openssl"):

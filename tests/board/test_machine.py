@@ -144,6 +144,18 @@ def test_the_image_decides_how_nvs_is_protected() -> None:
     assert VALUES == started(board).nvs("fctry")
 
 
+def test_blank_keys_under_flash_encryption_are_none() -> None:
+    """An erased partition of keys looks like noise through the decryption; NVS is plain then, as without encryption."""
+    board = Flashed("esp32").encrypt(KEY).fill(app("esp32"))
+    board.flash.program(FCTRY, build_image(VALUES))
+    assert b"\xff" * 68 == board.flash.read(NVS_KEYS, 68)
+    machine = started(board)
+    assert ("plain", VALUES) == (machine.nvs_protection, machine.nvs("fctry"))
+    board.flash.program(NVS_KEYS, b"\xfe")
+    with pytest.raises(FormatError):
+        started(board).nvs("fctry")
+
+
 def test_damaged_keys_are_said_so() -> None:
     """Keys that were written in the clear under flash encryption read as noise, and that is the reason."""
     board = Flashed().encrypt(KEY).fill(app("esp32"))

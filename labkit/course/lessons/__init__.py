@@ -18,6 +18,7 @@ _ORDER = (
     "certificate-authority",
     "mutual-tls",
     "revocation",
+    "esp32-flashing",
     "provisioning",
     "segmentation",
 )

@@ -42,6 +42,7 @@ CONTENT = (
     "registry",
     "factory",
     "signing",
+    "boards",
     "intruders",
     "answers",
     "broker",

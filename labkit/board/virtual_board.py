@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from filelock import FileLock, Timeout
@@ -23,7 +24,7 @@ from labkit.ports import LOOPBACK
 from labkit.workspace import make_folder, write_atomic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from labkit.board.bootloader import Boot
@@ -59,8 +60,8 @@ class VirtualBoard:
         self._files = files
         self._application = application
         self._options = options
-        self._lock = FileLock(files.folder / _LOCK, timeout=0)
         self._serving: SerialServer | None = None
+        self._held = ExitStack()
 
     def __repr__(self) -> str:
         return f"VirtualBoard({self.chip.title}, {self.mac})"
@@ -107,13 +108,12 @@ class VirtualBoard:
         return cls(files, application, {"port": port, "terminal": terminal, "rfc2217": rfc2217})
 
     def __enter__(self) -> Self:
-        make_folder(self.folder, private=True)
-        self._take()
+        self._held.enter_context(alone(self.folder))
         try:
             self._wired = WiredBoard(self._files, self.console, self._application)
             self._serving = SerialServer(self._wired, **self._options)
         except BaseException:
-            self._lock.release()
+            self._held.close()
             raise
         self._wired.wire = self._serving
         self._serving.start()
@@ -126,18 +126,6 @@ class VirtualBoard:
             raise
         return self
 
-    def _take(self) -> None:
-        try:
-            self._lock.acquire()
-        except Timeout as error:
-            holder = running_at(self.folder).get("pid", "another process")
-            raise BoardBusyError(
-                f"The board in {self.folder} runs already (process {holder}).",
-                advice="Use that one, see labkit board ports, or stop it first.",
-                path=self.folder,
-                holder=str(holder),
-            ) from error
-
     def __exit__(self, *_: object) -> None:
         try:
             self._wired.power.off(wait=5.0)
@@ -146,7 +134,7 @@ class VirtualBoard:
             self._wired.save(durable=True)
         finally:
             (self.folder / RUNNING).unlink(missing_ok=True)
-            self._lock.release()
+            self._held.close()
 
     def _call(self, work: Callable[[], T]) -> T:
         if self._serving is None:
@@ -293,6 +281,31 @@ class VirtualBoard:
                 serving.send(line.encode() + b"\r\n")
 
         serving.post(work)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep a board's folder for oneself.
+
+    Raises:
+        BoardBusyError: The board runs, or somebody else works on it.
+    """
+    make_folder(folder, private=True)
+    lock = FileLock(folder / _LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        holder = running_at(folder).get("pid", "another process")
+        raise BoardBusyError(
+            f"The board in {folder} runs already (process {holder}).",
+            advice="Use that one, see labkit board ports, or stop it first.",
+            path=folder,
+            holder=str(holder),
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def running_at(folder: Path) -> dict[str, Any]:

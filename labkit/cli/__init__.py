@@ -28,6 +28,7 @@ _COMMANDS = {
         "Enrol devices with tokens, renew, decommission; the factory line; the registry.",
     ),
     "firmware": ("firmware", "Sign firmware and keep the keys that do; verify an update as a device does."),
+    "board": ("board", "Run a virtual ESP32 that esptool and espefuse work on; snapshots, fuses, console."),
     "network": ("network", "Zones, flows and firewall rules; measure who reaches whom."),
     "audit": ("audit", "Audit a plant, a broker, a dump or a board by 27 rules; compare before and after."),
     "monitor": ("monitor", "Watch the logs: alerts, a live view, and numbers for Prometheus."),

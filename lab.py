@@ -6,7 +6,7 @@
     python3 lab.py test         the tests (--full for all of the long ones; other words go to pytest)
     python3 lab.py doctor       which tools are here, and how to get those that are not
     python3 lab.py bundle       an offline kit for a classroom: packages and Mosquitto, in kit/
-    python3 lab.py extras       PostgreSQL's driver and Dask, for fleets and for the tests of both; no lesson needs them
+    python3 lab.py extras       PostgreSQL's driver, Dask and PKCS #11, for fleets, for hardware modules and for their tests
 
 Any other word goes to the command `labkit`: python3 lab.py ca --help
 
@@ -413,7 +413,7 @@ def write_report(results: Path) -> None:
 
 
 def extras() -> int:
-    """Add what only large fleets need to the environment."""
+    """Add what only large fleets and hardware modules need to the environment."""
     what = ["--require-hashes", "-r", str(EXTRAS)]
     with only_one():
         uv = find_uv()
@@ -423,6 +423,7 @@ def extras() -> int:
             pip = [str(uv), "pip", "install", "--python", str(PYTHON), "--quiet"]
             step("Adding packages", [*pip, *what], uv_settings(pip_config()))
     say("PostgreSQL: labkit provision … --registry postgresql+psycopg:///NAME. Dask: any of its executors.")
+    say("PKCS #11: labkit hsm --help")
     return 0
 
 

@@ -28,6 +28,8 @@ attributes, so that callers and tests compare values and never text. Misuse by t
     │   ├── AuthorityMissingError                                          (path)
     │   ├── IssuanceRefusedError                                           (rule)
     │   ├── ChainInvalidError                                              (rule, subject)
+    │   ├── HsmError                a key in a hardware module             (label, rule)
+    │   ├── CeremonyError                                                  (rule)
     │   ├── RevocationRefusedError                                         (name, rule)
     │   └── RevocationListError                                            (rule)
     ├── BrokerError
@@ -272,6 +274,19 @@ class ChainInvalidError(PkiError):
 
     rule: str
     subject: str
+
+
+class HsmError(PkiError):
+    """A hardware module that refuses, or a key that is not in it; the rule says why."""
+
+    label: str
+    rule: str
+
+
+class CeremonyError(PkiError):
+    """A key ceremony that must not go on; the rule says why."""
+
+    rule: str
 
 
 class RevocationRefusedError(PkiError):

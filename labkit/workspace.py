@@ -42,6 +42,8 @@ CONTENT = (
     "registry",
     "factory",
     "signing",
+    "updates",
+    "hsm",
     "boards",
     "intruders",
     "answers",

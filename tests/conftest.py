@@ -20,7 +20,7 @@ import pytest
 from labkit.broker import find_mosquitto
 from labkit.errors import LabError
 from labkit.network import Availability, availability
-from labkit.pki import Store
+from labkit.pki import Store, hsm
 from labkit.processes import find_tool
 from labkit.scenarios import Site, mutual_tls
 from labkit.workspace import Workspace
@@ -168,6 +168,29 @@ def site(mosquitto: Mosquitto, tmp_path_factory: pytest.TempPathFactory) -> Iter
     with mutual_tls(shared) as running:
         yield running
         print(running.broker.log.tail(30))
+
+
+@pytest.fixture(scope="session")
+def softhsm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let SoftHSM2 keep its tokens in a folder of this run; the library reads that once a process."""
+    try:
+        hsm.find_module()
+        hsm.speak()
+    except LabError as error:
+        missing(error.message)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("SOFTHSM2_CONF", raising=False)
+        hsm.use_softhsm(tmp_path_factory.mktemp("hsm"))
+        yield
+        os.environ.pop("SOFTHSM2_CONF", None)
+
+
+@pytest.fixture
+def hsm_token(softhsm: None) -> str:
+    """Return the label of a fresh token; its PIN is `987654`."""
+    label = f"test-{secrets.token_hex(4)}"
+    hsm.new_softhsm_token(label, b"987654")
+    return label
 
 
 @pytest.fixture(scope="session")

@@ -33,6 +33,7 @@ _COMMANDS = {
     "audit": ("audit", "Audit a plant, a broker, a dump or a board by 27 rules; compare before and after."),
     "monitor": ("monitor", "Watch the logs: alerts, a live view, and numbers for Prometheus."),
     "image": ("image", "Build and read what goes into a device's flash: images, NVS, partition tables."),
+    "hsm": ("hsm", "Keep the root's key, or a signing key, in a hardware module (PKCS #11)."),
     "run": ("lessons", "Execute every lesson without a person and write a report."),
     "lab": ("lessons", "Open JupyterLab on the course."),
     "notebooks": ("lessons", "Build the student copies; check that none has drifted."),

@@ -9,6 +9,7 @@ import click
 
 from labkit.cli import fleet, review
 from labkit.cli.console import emit_by_hand, emit_json, emit_table, json_option, open_store, spoken
+from labkit.cli.hsm import open_module, present_option, read_pin, token_option
 
 if TYPE_CHECKING:
     from labkit.pki import Store
@@ -43,11 +44,21 @@ for _command in (
 @click.option("--rsa", is_flag=True, help="RSA-4096 and RSA-2048 keys instead of P-384 and P-256.")
 @click.option("--dns", "dns_names", multiple=True, help="A host name of the broker. May be given again.")
 @click.option("--ip", "ip_addresses", multiple=True, help="An address of the broker. May be given again.")
+@token_option
+@present_option
 @json_option
-def init(rsa: bool, dns_names: tuple[str, ...], ip_addresses: tuple[str, ...], as_json: bool) -> None:  # noqa: FBT001
+def init(  # noqa: PLR0917 - click passes options by name
+    rsa: bool,  # noqa: FBT001
+    dns_names: tuple[str, ...],
+    ip_addresses: tuple[str, ...],
+    token: str | None,
+    present: tuple[str, ...],
+    as_json: bool,  # noqa: FBT001
+) -> None:
     """Make a root, an intermediate, and the broker's certificate.
 
-    The root's key is encrypted with a passphrase: you are asked for it, or it is taken from LABKIT_CA_PASSPHRASE.
+    The root's key is encrypted with a passphrase: you are asked for it, or it is taken from LABKIT_CA_PASSPHRASE. With
+    --hsm it is made in a hardware module before witnesses and never leaves it; its PIN stands for the passphrase then.
     """
     from labkit.pki import by_hand
     from labkit.pki.profiles import INTERMEDIATE, ROOT, SERVER, choose
@@ -55,6 +66,11 @@ def init(rsa: bool, dns_names: tuple[str, ...], ip_addresses: tuple[str, ...], a
 
     store = open_store()
     store.refuse_second_authority()
+    if token:
+        if rsa:
+            raise click.UsageError("--hsm makes P-384; it does not go with --rsa.")
+        _init_in_module(store, token, present, dns_names, ip_addresses, as_json=as_json)
+        return
     passphrase = os.environ.get(VARIABLE) or click.prompt(
         "Passphrase for the root's key", hide_input=True, confirmation_prompt=True, err=True
     )
@@ -72,6 +88,55 @@ def init(rsa: bool, dns_names: tuple[str, ...], ip_addresses: tuple[str, ...], a
     middle = by_hand.intermediate(names.intermediate, profile=kinds["intermediate"], above=kinds["root"])
     emit_by_hand(by_hand.root(names.root, profile=kinds["root"]).then(middle))
     click.echo(spoken(f"In {store.workspace.root}. Next: labkit ca issue sensor-001"))
+
+
+def _init_in_module(
+    store: Store,
+    token: str,
+    present: tuple[str, ...],
+    dns_names: tuple[str, ...],
+    ip_addresses: tuple[str, ...],
+    *,
+    as_json: bool,
+) -> None:
+    from labkit.pki.hsm_root import create_in_module, refuse_without_witnesses
+    from labkit.pki.store import DNS_NAMES, IP_ADDRESSES
+
+    refuse_without_witnesses(present)
+    create_in_module(
+        store,
+        open_module(token),
+        pin=read_pin(),
+        present=present,
+        dns_names=dns_names or DNS_NAMES,
+        ip_addresses=ip_addresses or (IP_ADDRESSES if not dns_names else ()),
+    )
+    if as_json:
+        emit_json([entry.to_json() for entry in store.ledger.entries()])
+        return
+    click.echo(_tree(store))
+    click.echo(f"The root's key is in the token {token}, and nowhere else.")
+    click.echo(spoken("Write the seal on paper: labkit ca ceremony"))
+
+
+@ca.command()
+@click.option("--seal", help="What is on the paper: is this log the one of that day?")
+@click.option("--signing", is_flag=True, help="The log of the signing keys instead of the root's.")
+@json_option
+def ceremony(seal: str | None, signing: bool, as_json: bool) -> None:  # noqa: FBT001
+    """Show what was done with keys in a hardware module, and who watched; verify that nobody changed it since."""
+    from labkit.firmware.signing_keys import CEREMONY
+    from labkit.pki import ceremony as log_of
+    from labkit.pki.hsm_root import LOG, Log
+
+    log = Log(open_store().workspace, CEREMONY if signing else LOG).text()
+    steps = log_of.verify_log(log, seal=seal)
+    if as_json:
+        emit_json({"steps": steps, "seal": log_of.seal(log)})
+        return
+    rows = [(f"{s.at:%Y-%m-%d %H:%M}", s.action, ", ".join(s.present)) for s in steps]
+    emit_table(("when", "what", "who watched"), rows)
+    click.echo(f"seal: {log_of.seal(log)}" + (" (as on the paper)" if seal else ""))
 
 
 @ca.command()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from labkit.cli.console import emit_json, emit_table, json_option, spoken
+from labkit.cli.hsm import open_module, prepare, present_option, read_pin, token_option
 from labkit.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -51,15 +52,21 @@ def key() -> None:
 
 
 @key.command("new")
+@token_option
+@present_option
 @json_option
-def new_key(as_json: bool) -> None:  # noqa: FBT001
+def new_key(token: str | None, present: tuple[str, ...], as_json: bool) -> None:  # noqa: FBT001
     """Make a signing key (ECDSA, P-256), encrypted with a passphrase.
 
     You are asked for it, or it is taken from LABKIT_SIGNING_PASSPHRASE. The first key signs at once; a later one is
-    trusted first and signs when it is promoted.
+    trusted first and signs when it is promoted. With --hsm it is made in a hardware module before witnesses and never
+    leaves it; the token's PIN opens it then.
     """
     keys = _keys()
-    made = keys.create(_passphrase(confirm=True))
+    if token:
+        made = keys.create(read_pin(), module=open_module(token), present=present)
+    else:
+        made = keys.create(_passphrase(confirm=True))
     _emit_keys((made,), as_json=as_json)
     if not as_json:
         click.echo(f"The public half is {keys.path(made, 'pub')}")
@@ -171,7 +178,10 @@ def sign(  # noqa: PLR0917 - click passes options by name
 
     data = image.read_bytes()
     release = describe_release(data, product=product, version=version, secure_version=secure_version)
-    signer = _keys().signer(_passphrase(), key_id)
+    keys = _keys()
+    if keys.in_module(key_id):
+        prepare()
+    signer = keys.signer(read_pin() if keys.in_module(key_id) else _passphrase(), key_id)
     update = sign_update(
         data,
         product=release.product,

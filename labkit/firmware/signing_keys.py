@@ -1,6 +1,7 @@
 """The keys that sign updates: encrypted on disk, known by their ids, each followed by the next with an overlap.
 
-In the workspace: `signing/ID.key` (PKCS #8, encrypted with a passphrase, 0600), `signing/ID.pub`, `signing/keys.json` (what
+In the workspace: `signing/ID.key` (PKCS #8, encrypted with a passphrase, 0600) or `signing/ID.hsm.json` (which hardware
+module has it), `signing/ID.pub`, `signing/keys.json` (what
 each key is for now), and `signing/log.jsonl`: who signed what, for the day on which a key is lost.
 """
 
@@ -27,12 +28,15 @@ from labkit.firmware.update import (
     key_id,
     parse_header,
 )
+from labkit.pki import hsm
+from labkit.pki.hsm_root import Log, refuse_without_witnesses
 from labkit.pki.keys import Key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from labkit.pki.hsm import HardwareModule
     from labkit.workspace import Workspace
 
 FOLDER = "signing"
@@ -42,6 +46,7 @@ VARIABLE = "LABKIT_SIGNING_PASSPHRASE"
 
 _BOOK = f"{FOLDER}/keys.json"
 _LOG = f"{FOLDER}/log.jsonl"
+CEREMONY = f"{FOLDER}/ceremony.log"
 
 
 class KeyState(StrEnum):
@@ -157,15 +162,22 @@ class SigningKeys:
 
     # --- a key's life --------------------------------------------------------------------------------------------
 
-    def create(self, passphrase: bytes) -> SigningKey:
+    def create(
+        self, passphrase: bytes, *, module: HardwareModule | None = None, present: Sequence[str] = ()
+    ) -> SigningKey:
         """Make a key. The first one signs; later ones are trusted first, until `promote` lets them sign.
 
         Args:
-            passphrase: What the private key is encrypted with on disk.
+            passphrase: What the private key is encrypted with on disk; the PIN, where it is made in a module.
+            module: The hardware module to make it in; then it never leaves it, and a file says where it is.
+            present: Who is there when it is made in a module; at least two, and the ceremony's log has them.
 
         Raises:
-            PassphraseError: It is shorter than 8 bytes.
+            PassphraseError: It is shorter than 8 bytes, and no PIN.
+            CeremonyError, HsmError: Fewer than two are there, or the module refuses.
         """
+        if module is not None:
+            return self._create_in(module, passphrase, present)
         if len(passphrase) < SHORTEST_PASSPHRASE:
             raise PassphraseError(
                 f"A passphrase of {len(passphrase)} bytes protects nothing.",
@@ -177,7 +189,7 @@ class SigningKeys:
         return self._add(key.public, key.pem(passphrase))
 
     def adopt(self, public: ec.EllipticCurvePublicKey) -> SigningKey:
-        """Take a key into the book whose private half is elsewhere, such as in a hardware module.
+        """Take a key into the book whose private half is elsewhere, where this library can't ask for it.
 
         Raises:
             SigningKeyError: `rule` is `exists`.
@@ -185,7 +197,19 @@ class SigningKeys:
         """
         return self._add(public, None)
 
-    def _add(self, public: ec.EllipticCurvePublicKey, private: bytes | None) -> SigningKey:
+    def _create_in(self, module: HardwareModule, pin: bytes, present: Sequence[str]) -> SigningKey:
+        refuse_without_witnesses(present)
+        made = module.generate(f"signing-{secrets.token_hex(4)}", pin)
+        with self.workspace.transaction():
+            added = self._add(made.public_key(), made.reference.text().encode(), suffix=hsm.SUFFIX)
+            log = Log(self.workspace, CEREMONY, clock=self._clock)
+            where = asdict(made.reference)
+            log.note("signing key made in the module", present, {**where, "key id": added.key_id})
+        return added
+
+    def _add(
+        self, public: ec.EllipticCurvePublicKey, private: bytes | None, *, suffix: str = ".key"
+    ) -> SigningKey:
         name, now = key_id(public).hex(), self._now()
         encoded = public.public_bytes(
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
@@ -197,7 +221,7 @@ class SigningKeys:
             state = KeyState.OVERLAP if any(o.state is KeyState.CURRENT for o in book) else KeyState.CURRENT
             made = SigningKey(name, now, state, now)
             if private is not None:
-                self.workspace.write(f"{FOLDER}/{name}.key", private, secret=True)
+                self.workspace.write(f"{FOLDER}/{name}{suffix}", private, secret=True)
             self.workspace.write(f"{FOLDER}/{name}.pub", encoded)
             self._write((*book, made))
             self.note("key-made" if private else "key-adopted", key_id=name, state=str(state))
@@ -237,13 +261,32 @@ class SigningKeys:
         Raises:
             SigningKeyError: `rule` is `unknown`, `none`, `state` (it is retired or revoked) or `elsewhere` (its private half
                 is not here).
-            PassphraseError: The passphrase does not open it.
+            PassphraseError, HsmError: The passphrase does not open it, or the module refuses.
             WorkspaceCorruptError: Its file is not there, or holds another key.
         """
         one = self.find(name)
         if one.state not in {KeyState.CURRENT, KeyState.OVERLAP}:
             raise self._wrong_state(one, "sign")
         path = self.path(one, "key")
+        private = self._private(one, path, passphrase)
+        if not isinstance(private, ec.EllipticCurvePrivateKey):
+            raise self._damaged(path)
+        signer = KeySigner(private)
+        if signer.key_id.hex() != one.key_id:
+            raise self._damaged(path)
+        return LoggedSigner(signer, self.note)
+
+    def in_module(self, name: str = "") -> bool:
+        """Return whether a key is in a hardware module, so that its PIN opens it and no passphrase.
+
+        Raises:
+            SigningKeyError: There is no such key.
+        """
+        return hsm.beside(self.path(self.find(name), "key")).exists()
+
+    def _private(self, one: SigningKey, path: Path, passphrase: bytes) -> object:
+        if hsm.beside(path).exists():
+            return hsm.open_reference(hsm.beside(path), passphrase)
         if not path.exists():
             raise _refused(
                 "elsewhere", f"The private half of {one.key_id} is not here.", "Ask the module that has it."
@@ -252,13 +295,7 @@ class SigningKeys:
             data = path.read_bytes()
         except OSError as error:
             raise self._damaged(path) from error
-        private = Key.load(data, path=path, passphrase=passphrase).private
-        if not isinstance(private, ec.EllipticCurvePrivateKey):
-            raise self._damaged(path)
-        signer = KeySigner(private)
-        if signer.key_id.hex() != one.key_id:
-            raise self._damaged(path)
-        return LoggedSigner(signer, self.note)
+        return Key.load(data, path=path, passphrase=passphrase).private
 
     def note(self, action: str, **values: Any) -> None:
         """Add a line to the log of what the keys did."""

@@ -129,9 +129,10 @@ class Authority:
         ledger: Ledger | None = None,
         clock: Clock = SYSTEM_CLOCK,
         serials: Callable[[], int] = random_serial,
+        key: Key | None = None,
     ) -> Authority:
-        """Make a root: a key, and a certificate that it signs itself."""
-        key = Key.generate(profile.key_kind)
+        """Make a root: a key (or the one that is given, from a hardware module), and a certificate that it signs itself."""
+        key = key or Key.generate(profile.key_kind)
         subject = subject_of(name, organisation)
         template = Template(profile, issuer=subject, signer=key, now=clock.now(), limit=None)
         certificate = template.sign(subject, key.public, serials())

@@ -18,6 +18,7 @@ from labkit.errors import (
     NotIssuedError,
     PassphraseError,
 )
+from labkit.pki import hsm
 from labkit.pki.authority import BATCH, Authority, Issued
 from labkit.pki.describe import Branch, describe_tree
 from labkit.pki.file_ledger import FileLedger
@@ -158,8 +159,10 @@ class Store:
         with self.workspace.transaction():
             self.refuse_second_authority()
             self.ledger.record(draft.entries(), now=self._clock.now(), renew=True)
-            self._save_authorities(root, middle, passphrase, keep=keep_passphrase)
-            self._save_server(server)
+            self.workspace.write("root/ca.key", root.key.pem(passphrase), secret=True)
+            if keep_passphrase:
+                self.workspace.write(PASSPHRASE, passphrase, secret=True)
+            self.save_authorities(root, middle, server)
         return self.authority()
 
     def ensure_authority(self) -> Authority:
@@ -214,15 +217,14 @@ class Store:
     def _in_use(self) -> bool:
         return any(entry.profile in {DEVICE.name, OPERATOR.name} for entry in self.ledger.entries())
 
-    def _save_authorities(self, root: Authority, middle: Authority, passphrase: bytes, *, keep: bool) -> None:
+    def save_authorities(self, root: Authority, middle: Authority, server: Issued) -> None:
+        """Write all but the root's key; the broker's certificate comes last, and says that the rest is there."""
         write = self.workspace.write
-        write("root/ca.key", root.key.pem(passphrase), secret=True)
-        if keep:
-            write(PASSPHRASE, passphrase, secret=True)
         write("root/ca.crt", _pem(root.certificate))
         write("intermediate/intermediate.key", middle.key.pem(), secret=True)
         write("intermediate/intermediate.crt", _pem(middle.certificate))
         write("intermediate/trust-bundle.crt", _pem(middle.certificate) + _pem(root.certificate))
+        self._save_server(server)
 
     def _save_server(self, server: Issued) -> None:
         self.workspace.write("server/broker.key", server.key_pem, secret=True)
@@ -239,10 +241,10 @@ class Store:
         return self._load("intermediate/intermediate", passphrase=None)
 
     def root(self, passphrase: bytes) -> Authority:
-        """Return the root, rebuilt from its files.
+        """Return the root, rebuilt from its files; where its key is in a hardware module, the passphrase is the PIN.
 
         Raises:
-            PassphraseError: The passphrase does not open the key.
+            PassphraseError, HsmError: The passphrase does not open the key, or the module refuses.
             AuthorityMissingError: There is none yet.
             WorkspaceCorruptError: A file is damaged.
         """
@@ -277,7 +279,7 @@ class Store:
     def _load(self, stem: str, *, passphrase: bytes | None) -> Authority:
         certificate = self._certificate(f"{stem}.crt")
         path = self.workspace.path(f"{stem}.key")
-        key = Key.load(self._read(path), path=path, passphrase=passphrase)
+        key = hsm.key_beside(path, passphrase) or Key.load(self._read(path), path=path, passphrase=passphrase)
         verify_issuer(certificate, self.certificate("root"), path=path.with_suffix(".crt"))
         try:
             return Authority(certificate, key, ledger=self.ledger, clock=self._clock)

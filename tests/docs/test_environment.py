@@ -46,7 +46,8 @@ def test_the_extras_agree_with_the_lock() -> None:
         for name in ("requirements.lock", "requirements-fleet.lock")
     ]
     assert {} == {name: version for name, version in pins[1].items() if pins[0].get(name, version) != version}
-    wanted = [Requirement(text) for text in PROJECT["optional-dependencies"]["fleet"]]
+    extras = PROJECT["optional-dependencies"]
+    wanted = [Requirement(text) for text in (*extras["fleet"], *extras["hsm"])]
     assert all(r.specifier.contains(pins[1].get(r.name, "0"), prereleases=True) for r in wanted)
 
 

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from labkit.board.boot_console import BootConsole
 from labkit.board.nor_flash import SECTOR
+from labkit.board.slots import find_otadata
 from labkit.board.verification import Refusal, check_app
 from labkit.errors import OtaRefusedError
 from labkit.firmware.otadata import NEW, SIZE, OtaEntry, active, build_entry, next_entry, parse_otadata
-from labkit.firmware.partitions import APP, DATA, FACTORY, OTADATA
+from labkit.firmware.partitions import APP, FACTORY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,8 +76,7 @@ class Otadata:
 
     @property
     def _where(self) -> Partition | None:
-        found = self._table.of_kind(DATA, OTADATA)
-        return found if found is not None and found.size >= SIZE else None
+        return find_otadata(self._table)
 
     def _entries(self) -> tuple[OtaEntry, ...]:
         where = self._where
@@ -108,7 +108,7 @@ class OtaUpdate:
         written: How many bytes have come.
 
     Raises:
-        OtaRefusedError: It will not fit (`size`).
+        OtaRefusedError: It will not fit (`size`), or the slot begins within a sector (`alignment`).
     """
 
     def __init__(
@@ -121,6 +121,8 @@ class OtaUpdate:
         size: int | None = None,
         options: Mapping[str, Any],
     ) -> None:
+        if slot.offset % SECTOR:
+            raise _refused("alignment", f"{slot.label} begins within a sector")
         if size is not None and size > slot.size:
             raise _refused("size", f"{size:#x} bytes do not fit into {slot.label}")
         self.slot, self.written = slot, 0

@@ -66,8 +66,8 @@ def choose_slot(
     """
     factory = table.of_kind(APP, FACTORY)
     slots = table.ota_slots
-    where = table.of_kind(DATA, OTADATA)
-    if where is None or where.size < SIZE or not slots:
+    where = find_otadata(table)
+    if where is None or not slots:
         return Choice(_order(factory, slots, None))
     entries = list(parse_otadata(view.read(where.offset, SIZE)))
     if rollback:
@@ -89,6 +89,13 @@ def choose_slot(
     part = named[current]
     trusted = part if chosen.state == VALID else None
     return Choice(_order(factory, slots, slots.index(part)), trusted=trusted, passed_over=passed)
+
+
+def find_otadata(table: PartitionTable) -> Partition | None:
+    """Return otadata's partition, if there is one that can be erased sector by sector; nobody signs the table."""
+    found = table.of_kind(DATA, OTADATA)
+    usable = found is not None and found.size >= SIZE and found.offset % SECTOR == 0
+    return found if usable else None
 
 
 def _give_up(view: FlashView, where: Partition, entries: list[OtaEntry]) -> None:

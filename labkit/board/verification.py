@@ -8,7 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from labkit.errors import ImageFormatError, SignatureRefusedError
-from labkit.firmware.image import parse_image, verify_placement
+from labkit.firmware.description import APP_LENGTH
+from labkit.firmware.description import parse_app as parse_description
+from labkit.firmware.image import HEADER, SEGMENT_HEADER, measure, parse_image, verify_placement
 from labkit.firmware.memory_map import MAPPED, MAPS
 from labkit.firmware.secure_boot import MOST_BLOCKS, SECTOR, TrustedKey, signed_length, verify_signatures
 from labkit.outcome import Outcome
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
     from labkit.board.flash_view import FlashView
     from labkit.firmware.image import Image
     from labkit.firmware.partitions import Partition
-
-_WINDOW = 0x20000
 
 
 class Refusal(Exception):  # noqa: N818 - it is a verdict on its way up, and is returned as data
@@ -97,20 +97,20 @@ def verify_signature(view: FlashView, efuses: Efuses, image: Image, start: int, 
     verify_signatures(view.read(start, length), sector, trusted_keys(efuses), blocks=blocks)
 
 
-def parse_app(view: FlashView, part: Partition, *, verify: bool = True) -> Image:
+def parse_app(view: FlashView, part: Partition) -> Image:
     """Read the image of a partition, and no more of the partition than the image has: decrypting takes time.
 
     Raises:
         ImageFormatError: See `image.parse_image`.
     """
-    window = _WINDOW
-    while True:
-        try:
-            return parse_image(view.read(part.offset, min(window, part.size)), verify=verify)
-        except ImageFormatError as error:
-            if error.rule != "truncated" or window >= part.size:
-                raise
-        window *= 4
+    return parse_image(view.read(part.offset, _measure(view, part)))
+
+
+def _measure(view: FlashView, part: Partition) -> int:
+    def read(offset: int, length: int) -> bytes:
+        return view.read(part.offset + offset, min(length, part.size - offset))
+
+    return measure(read, part.size)
 
 
 def check_app(
@@ -179,9 +179,10 @@ def objection(view: FlashView, efuses: Efuses, part: Partition) -> str | None:
     It needs the description, so what can't be taken apart is ruled out too.
     """
     try:
-        description = parse_app(view, part, verify=False).description
+        _measure(view, part)
     except ImageFormatError as error:
         return error.rule
+    description = parse_description(view.read(part.offset + HEADER + SEGMENT_HEADER, APP_LENGTH))
     if description is None:
         return "description"
     return "secure-version" if description.secure_version < efuses.secure_version else None

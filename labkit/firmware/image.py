@@ -23,7 +23,7 @@ from labkit.firmware.description import (
 from labkit.firmware.memory_map import MAPPED, MMU_PAGE, map_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 MAGIC = 0xE9
 HEADER = 24
@@ -115,20 +115,12 @@ def parse_image(data: bytes, *, verify: bool = True) -> Image:
 
     Does not check: who made it, for which chip, where its segments go. See `verify_placement` and `secure_boot`.
     """
-    if len(data) < HEADER:
-        raise bad("truncated", len(data), "it ends within its header")
-    magic, count, *flash, entry, _, _, chip_id, _, least, most, hashed = _HEADER.unpack_from(data)
-    if magic != MAGIC:
-        raise bad("magic", 0, f"it begins with {magic:#04x} and not {MAGIC:#04x}")
-    if not 1 <= count <= MOST_SEGMENTS:
-        raise bad("segments", 1, f"it has {count} segments; 1 to {MOST_SEGMENTS} are possible")
-    segments, end = _segments(data, count)
-    checked = end | 15  # the checksum is the last byte of a line of 16
-    length = checked + 1 + (DIGEST if hashed else 0)
-    if length > len(data):
-        raise bad("truncated", len(data), "it ends before its checksum and digest")
+    layout = _layout(lambda offset, length: data[offset : offset + length], len(data))
+    _, _, mode, flash_size, entry, _, _, chip_id, _, least, most, hashed = layout.head
+    segments = tuple(Segment(a, data[start : start + n], start) for a, start, n in layout.segments)
+    checked, length = layout.checked, layout.length
     image = Image(
-        chip_id, entry, segments, least, most, (flash[0], flash[1]), length,
+        chip_id, entry, segments, least, most, (mode, flash_size), length,
         checksum=(data[checked], checksum(segment.data for segment in segments)),
         digest=data[checked + 1 : length] if hashed else None,
         actual_digest=hashlib.sha256(data[: checked + 1]).digest(),
@@ -138,20 +130,64 @@ def parse_image(data: bytes, *, verify: bool = True) -> Image:
     return image
 
 
-def _segments(data: bytes, count: int) -> tuple[tuple[Segment, ...], int]:
+def measure(read: Callable[[int, int], bytes], room: int) -> int:
+    """Return how long an image is, reading nothing of it but headers.
+
+    Args:
+        read: Returns bytes of the image by offset and length; fewer where it ends.
+        room: How much there is to read.
+
+    Raises:
+        ImageFormatError: As `parse_image`, but for the rules `checksum` and `digest`.
+    """
+    return _layout(read, room).length
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """What headers say: address, place and length of each segment, and where the checksum is."""
+
+    head: tuple[Any, ...]
+    segments: tuple[tuple[int, int, int], ...]
+
+    @property
+    def checked(self) -> int:
+        """The place of the checksum: the last byte of a line of 16."""
+        _, start, length = self.segments[-1]
+        return (start + length) | 15
+
+    @property
+    def length(self) -> int:
+        """The end of checksum and digest."""
+        return self.checked + 1 + (DIGEST if self.head[-1] else 0)
+
+
+def _layout(read: Callable[[int, int], bytes], room: int) -> _Layout:
+    raw = read(0, HEADER)
+    if len(raw) < HEADER:
+        raise bad("truncated", len(raw), "it ends within its header")
+    head = _HEADER.unpack(raw)
+    if head[0] != MAGIC:
+        raise bad("magic", 0, f"it begins with {head[0]:#04x} and not {MAGIC:#04x}")
+    if not 1 <= head[1] <= MOST_SEGMENTS:
+        raise bad("segments", 1, f"it has {head[1]} segments; 1 to {MOST_SEGMENTS} are possible")
     found, offset = [], HEADER
-    for _ in range(count):
-        if len(data) - offset < SEGMENT_HEADER:
-            raise bad("truncated", len(data), "it ends within the header of a segment")
-        address, length = _SEGMENT.unpack_from(data, offset)
+    for _ in range(head[1]):
+        raw = read(offset, SEGMENT_HEADER)
+        if len(raw) < SEGMENT_HEADER:
+            raise bad("truncated", room, "it ends within the header of a segment")
+        address, length = _SEGMENT.unpack(raw)
         if length % 4 or length >= LONGEST_SEGMENT:
             raise bad("segment-length", offset + 4, f"a segment can't have {length:#x} bytes")
         offset += SEGMENT_HEADER
-        if length > len(data) - offset:
-            raise bad("truncated", len(data), f"a segment of {length:#x} bytes reaches behind the end")
-        found.append(Segment(address, data[offset : offset + length], offset))
+        if length > room - offset:
+            raise bad("truncated", room, f"a segment of {length:#x} bytes reaches behind the end")
+        found.append((address, offset, length))
         offset += length
-    return tuple(found), offset
+    layout = _Layout(head, tuple(found))
+    if layout.length > room:
+        raise bad("truncated", room, "it ends before its checksum and digest")
+    return layout
 
 
 def _verify_sums(image: Image, checked: int) -> None:

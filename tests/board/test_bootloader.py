@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import hashlib
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from labkit.board import CHIPS
 from labkit.board.bootloader import Boot, boot
+from labkit.errors import FormatError
 from labkit.firmware.image import build_image, repair
 from labkit.firmware.otadata import ABORTED, INVALID, NEW, PENDING_VERIFY, VALID, parse_otadata
 from labkit.firmware.partitions import APP, COURSE_TABLE, FACTORY, Partition, PartitionTable
@@ -301,6 +306,7 @@ def test_a_table_without_otadata() -> None:
     for partitions in (
         COURSE_TABLE.partitions[:1] + COURSE_TABLE.partitions[2:],
         (COURSE_TABLE.partitions[0], small, *COURSE_TABLE.partitions[2:]),
+        (COURSE_TABLE.partitions[0], *COURSE_TABLE.partitions[2:]),
     ):
         board = Flashed().fill(app("esp32", "a"), app("esp32", "b"), table=PartitionTable(partitions))
         assert "a" == version(board)
@@ -549,3 +555,40 @@ def test_encrypted_and_signed(chip: str, boot_keys: list[rsa.RSAPrivateKey]) -> 
     key = boot_keys[0]
     board = Flashed(chip).encrypt(b"k" * 16 + b"l" * 16).trust(key)
     assert "1.0" == version(board.fill(sign(app(chip), key), boot=sign(bootloader(chip), key)))
+
+
+# --- a hostile flash ------------------------------------------------------------------------------------------------
+
+SECTORS = (0x1000, 0x8000, 0xD000, 0xE000, 0x20000, 0x200000)
+PLACES = st.one_of(
+    *(st.integers(start, start + length) for start, length in ((0x1000, 300), (0x8000, 256), (0xD000, 40), (0xE000, 40), (0x20000, 400), (0x200000, 400)))
+)  # fmt: skip
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.lists(st.tuples(PLACES, st.binary(min_size=1, max_size=8)), max_size=6),
+    st.booleans(),
+    st.booleans(),
+)
+def test_any_flash_ends_in_a_verdict(noise: list[tuple[int, bytes]], sealed: bool, encrypted: bool) -> None:  # noqa: FBT001
+    """Whatever somebody writes into the flash, the boot chain ends with an outcome, again and again."""
+    board = Flashed("esp32")
+    board = board.encrypt(b"k" * 16 + b"l" * 16) if encrypted else board
+    board.fill(app("esp32", "old"), app("esp32", "new"), otadata=[(1, VALID), (2, NEW)])
+    sectors = {start: bytearray(board.view.read(start, 0x1000)) for start in SECTORS}
+    for where, what in noise:
+        sector = sectors[where & ~0xFFF]
+        sector[where % 0x1000 : where % 0x1000 + len(what)] = what
+    if sealed:
+        table = sectors[0x8000]
+        end = max(table.find(b"\xeb\xeb"), 0)
+        table[end + 16 : end + 32] = hashlib.md5(table[:end], usedforsecurity=False).digest()
+        for start in (0x1000, 0x20000, 0x200000):
+            with contextlib.suppress(FormatError):
+                sectors[start][:] = repair(bytes(sectors[start]))
+    for start, sector in sectors.items():
+        board.write(start, bytes(sector))
+    for _ in range(2):
+        outcome = reset(board).outcome
+        assert outcome.accepted or outcome.reason

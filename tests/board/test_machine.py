@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import threading
 from typing import TYPE_CHECKING
 
@@ -279,6 +280,11 @@ def test_updates_that_can_not_be() -> None:
     assert "no-otadata" == rule_of(lambda: updated(machine, image))
     machine.mark_valid()
     assert "no-rollback" == rule_of(machine.mark_invalid_and_reboot)
+    board = Flashed().fill(app("esp32"))
+    crooked = struct.pack("<2sBBII16sI", b"\xaa\x50", APP, 0x11, 0x200800, 0x10000, b"crooked", 0)
+    board.write(0x8000, board.flash.read(0x8000, 6 * 32) + crooked)
+    machine = started(board)
+    assert "alignment" == rule_of(machine.begin_update)
     machine = started(Flashed().fill(app("esp32")))
     assert "size" == rule_of(lambda: machine.begin_update(0x1E0001))
     update = machine.begin_update()

@@ -146,6 +146,20 @@ def namespaces() -> Availability:
     return found
 
 
+FIRMWARE_PACKAGES = "clang clang-tidy cppcheck cmake ninja-build pmccabe libcmocka-dev libcjson-dev libmbedtls-dev libclang-rt-14-dev"
+
+
+@pytest.fixture(scope="session")
+def firmware_tools() -> None:
+    """See to it that the firmware's host build can be made and looked at."""
+    programs = ("clang", "clang-tidy", "cppcheck", "cmake", "ninja", "pmccabe")
+    headers = ("cmocka.h", "cjson/cJSON.h", "mbedtls/version.h")
+    absent = [name for name in programs if shutil.which(name) is None]
+    absent += [name for name in headers if not Path("/usr/include", name).exists()]
+    if absent:
+        missing(f"{', '.join(absent)}: not on this machine; apt install {FIRMWARE_PACKAGES}")
+
+
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
     """Return a fresh workspace, in a path with a space and an umlaut."""

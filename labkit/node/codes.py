@@ -52,6 +52,7 @@ _TABLE: tuple[tuple[str, Level, str], ...] = (
     # Commands
     ("command-not-ours", "warning", "A message came on a topic that is no command of this device."),
     ("command-unknown", "warning", "There is no such command."),
+    ("command-retained", "warning", "A command lay retained at the broker; it is old, and is not carried out."),
     ("command-done", "info", "A command was carried out."),
     # Readings
     ("reading-failed", "warning", "The sensor gave no reading; nothing was sent."),

@@ -20,7 +20,7 @@ SLOTS = {"a": ("key", "chain"), "b": ("key_b", "chain_b")}
 """The two slots: the keys of NVS for the private key and for the chain of certificates, both PEM."""
 
 IN_USE, NEXT, RENEW_AFTER, SHARE = "in_use", "next", "renew_after", "share"
-"""Which slot is in use (`a`, `b`; where it is missing and slot a is whole, that one); which slot is being filled; from
+"""Which slot is in use (`a`, `b`; where it is missing, slot a, if it is whole and not being filled); which slot is being filled; from
 when on the service lets the device renew (u64); 32 bits of the device's own for jitter (u32)."""
 
 NETWORK = "network"

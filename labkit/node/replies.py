@@ -74,8 +74,9 @@ def read_grant(body: bytes, device: str) -> Granted:
     document = read_object(body, longest=LONGEST_REPLY)
     _verify_device(document, device)
     chain = document.text("chain", longest=LONGEST_CHAIN)
+    renew_after = read_time(document.text("renew_after", longest=40))
     verify_chain(chain)
-    return Granted(chain, read_time(document.text("renew_after", longest=40)))
+    return Granted(chain, renew_after)
 
 
 def read_config(body: bytes, device: str) -> Configured:

@@ -1,0 +1,189 @@
+#include "lab_updater.h"
+
+#include "lab_system.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const TAG = "lab_update";
+
+typedef struct {
+    const lab_updater_t *updater;
+    lab_update_stream_t stream;
+    bool begun; /* the slot is open */
+} download_t;
+
+typedef struct {
+    size_t len;
+    uint8_t data[LAB_MANIFEST_LONGEST];
+} manifest_body_t;
+
+static lab_status_t keep_manifest(void *context, int http_status, lab_span_t part)
+{
+    manifest_body_t *body = context;
+    if (http_status != 200 || part.len == 0) {
+        return LAB_OK; /* an error's page is of no interest */
+    }
+    /* A subtraction that can't wrap: len never passes the longest. */
+    if (part.len > sizeof(body->data) - body->len) {
+        return LAB_JSON_TOO_LONG;
+    }
+    memcpy(body->data + body->len, part.data, part.len);
+    body->len += part.len;
+    return LAB_OK;
+}
+
+static lab_status_t write_slot(download_t *download, lab_span_t image)
+{
+    const lab_slot_t *slot = download->updater->slot;
+    lab_status_t status = LAB_OK;
+    if (!download->begun) {
+        status = slot->begin(slot->context, download->stream.header.size);
+        download->begun = status == LAB_OK;
+    }
+    return status == LAB_OK ? slot->write(slot->context, image) : status;
+}
+
+static lab_status_t keep_image(void *context, int http_status, lab_span_t part)
+{
+    download_t *download = context;
+    lab_span_t image;
+    if (http_status != 200) {
+        return LAB_OK;
+    }
+    const lab_status_t status = lab_update_feed(&download->stream, part, &image);
+    return status == LAB_OK && image.len > 0 ? write_slot(download, image) : status;
+}
+
+/* Sends a GET; `status` of the reply has to be 200. */
+static lab_status_t get(const lab_updater_t *updater, const char *path, lab_http_sink_t sink, void *context,
+                        int *http_status)
+{
+    const size_t room = strlen(updater->url) + strlen(path) + 1;
+    char *url = malloc(room);
+    if (url == NULL) {
+        return LAB_MEMORY_SHORT;
+    }
+    lab_text_t text = lab_text(url, room);
+    lab_text_put(&text, updater->url);
+    lab_text_put(&text, path);
+    const lab_http_request_t request = {
+        .url = url,
+        .root = updater->root,
+        .chain = updater->chain,
+        .key = updater->key,
+        .sink = sink,
+        .sink_context = context,
+    };
+    const lab_status_t status = updater->http->perform(updater->http->context, &request, http_status);
+    free(url);
+    return status;
+}
+
+/* Says what a status of HTTP other than 200 means here. */
+static lab_status_t judge(int http_status)
+{
+    if (http_status == 200) {
+        return LAB_OK;
+    }
+    if (http_status == 204 || http_status == 404) {
+        return LAB_UPDATE_NONE;
+    }
+    const bool later = http_status == 408 || http_status == 429 || http_status >= 500;
+    return later ? LAB_SERVICE_LATER : LAB_SERVICE_REFUSED;
+}
+
+static lab_status_t fetch_manifest(const lab_updater_t *updater, lab_manifest_t *manifest)
+{
+    char path[sizeof("/updates/") + LAB_PRODUCT_ROOM];
+    int http_status = 0;
+    manifest_body_t *body = calloc(1, sizeof(*body));
+    if (body == NULL) {
+        return LAB_MEMORY_SHORT;
+    }
+    lab_text_t text = lab_text(path, sizeof(path));
+    lab_text_put(&text, "/updates/");
+    lab_text_put(&text, updater->target->product);
+    lab_status_t status = get(updater, path, keep_manifest, body, &http_status);
+    if (status == LAB_OK) {
+        status = judge(http_status);
+    }
+    if (status == LAB_OK) {
+        status = lab_manifest_read((lab_span_t){body->data, body->len}, manifest);
+    }
+    free(body);
+    return status;
+}
+
+/* Makes the slot the one that boots next, and remembers what is on trial. In this order: where the power goes in between, a bad
+ * image is tried once more, and a good one is not given up for ever. */
+static lab_status_t activate(const lab_updater_t *updater, const lab_header_t *header)
+{
+    char version[LAB_VERSION_ROOM];
+    lab_status_t status = updater->slot->finish(updater->slot->context);
+    if (status == LAB_OK) {
+        status = updater->slot->activate(updater->slot->context);
+    }
+    if (status == LAB_OK) {
+        lab_version_write(header->version, version);
+        (void)updater->storage->set_text(updater->storage->context, LAB_SPACE_UPDATE, LAB_AT_TRIED, version);
+    }
+    return status;
+}
+
+static lab_status_t fetch_image(const lab_updater_t *updater, const lab_manifest_t *manifest)
+{
+    int http_status = 0;
+    lab_status_t code = LAB_OK;
+    download_t *download = calloc(1, sizeof(*download));
+    if (download == NULL) {
+        return LAB_MEMORY_SHORT;
+    }
+    download->updater = updater;
+    lab_update_begin(&download->stream, updater->crypto, updater->target, manifest);
+    lab_status_t status = get(updater, manifest->path, keep_image, download, &http_status);
+    const lab_verdict_t verdict = lab_update_end(&download->stream, &code);
+    if (status == LAB_OK) {
+        status = judge(http_status);
+    }
+    if (status == LAB_OK && verdict != LAB_VERDICT_ACCEPTED) {
+        status = code == LAB_OK ? LAB_IMAGE_DIGEST : code;
+    }
+    if (status == LAB_OK) {
+        status = activate(updater, &download->stream.header);
+    } else if (download->begun) {
+        updater->slot->abandon(updater->slot->context);
+    }
+    free(download);
+    return status;
+}
+
+static void report(lab_status_t status, const lab_manifest_t *manifest)
+{
+    char version[LAB_VERSION_ROOM];
+    lab_line_t line = lab_line(status);
+    if (manifest->path[0] != '\0') {
+        lab_version_write(manifest->header.version, version);
+        lab_line_text(&line, "version", lab_span(version));
+    }
+    lab_log(TAG, &line);
+}
+
+lab_status_t lab_updater_run(const lab_updater_t *updater)
+{
+    lab_manifest_t manifest;
+    memset(&manifest, 0, sizeof(manifest));
+    lab_status_t status = fetch_manifest(updater, &manifest);
+    if (status == LAB_OK) {
+        status = lab_update_decide(&manifest.header, updater->target);
+        status = status == LAB_VERSION_NOT_NEWER ? LAB_UPDATE_NONE : status;
+    }
+    if (status == LAB_OK) {
+        status = fetch_image(updater, &manifest);
+    }
+    if (status == LAB_OK) {
+        status = LAB_UPDATE_STAGED;
+    }
+    report(status, &manifest);
+    return status;
+}

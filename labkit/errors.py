@@ -62,6 +62,7 @@ attributes, so that callers and tests compare values and never text. Misuse by t
     │   ├── BoardBusyError                                                 (path, holder)
     │   ├── BoardGoneError
     │   ├── NoTerminalError
+    │   ├── JtagLockedError                                                (chip)
     │   ├── SnapshotMissingError                                           (name, known)
     │   └── PortRefusedError                                               (port, rule)
     ├── RegistryError                the registry of devices
@@ -475,6 +476,12 @@ class BoardGoneError(BoardError):
 
 class NoTerminalError(BoardError):
     """The board's serial port can't be a pseudo-terminal."""
+
+
+class JtagLockedError(BoardError):
+    """No debugger gets in."""
+
+    chip: str
 
 
 class SnapshotMissingError(BoardError):

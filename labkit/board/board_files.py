@@ -15,9 +15,11 @@ from labkit.board.chips import find_chip
 from labkit.board.efuse import Efuses
 from labkit.board.nor_flash import NorFlash
 from labkit.errors import FormatError, SnapshotMissingError, WorkspaceCorruptError
-from labkit.workspace import make_folder, os_errors, write_atomic
+from labkit.workspace import make_folder, os_errors, write_atomic, write_together
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from labkit.board.chips import Chip
 
 FORMAT = 1
@@ -76,10 +78,13 @@ class BoardFiles:
         efuses = Efuses.fresh(chip, mac=mac or new_mac(), revision=revision)
         make_folder(self.folder, private=True)
         card = Card(chip.name, efuses.revision, efuses.mac.hex(":"))
-        self.save_flash(NorFlash())
-        self.save_efuses(efuses)
-        text = json.dumps({"format": FORMAT, **asdict(card)}, indent=2, sort_keys=True)
-        write_atomic(self.folder / CARD, text + "\n")  # last: with it, the board is there
+        text = json.dumps({"format": FORMAT, **asdict(card)}, indent=2, sort_keys=True) + "\n"
+        self._write(self.folder, {FLASH: NorFlash().image(), EFUSE: efuses.to_bytes(), CARD: text.encode()})
+
+    @staticmethod
+    def _write(folder: Path, files: Mapping[str, bytes]) -> None:
+        # Together, so that no fuses come to lie beside another board's flash.
+        write_together([(folder / name, data, name != CARD) for name, data in files.items()])
 
     def card(self) -> Card:
         """Return what stands on the board.
@@ -187,12 +192,10 @@ class BoardFiles:
         self._copy(self.folder, folder)
         return BoardFiles(folder)
 
-    @staticmethod
-    def _copy(source: Path, target: Path) -> None:
+    def _copy(self, source: Path, target: Path) -> None:
         with os_errors(target):
             files = {name: (source / name).read_bytes() for name in STATE}
-        for name, data in files.items():
-            write_atomic(target / name, data, secret=name != CARD)
+        self._write(target, files)
 
 
 def _corrupt(path: Path, why: str) -> WorkspaceCorruptError:

@@ -8,6 +8,7 @@ import importlib.util
 import json
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from labkit.board.loader_protocol import Stub
 
@@ -26,11 +27,18 @@ def known_stubs(chip: str) -> tuple[Stub, ...]:
     files = [
         file for folder in folders for file in sorted(folder.glob(f"targets/stub_flasher/*/{chip}.json"))
     ]
-    return tuple(_stub(file.read_bytes()) for file in files)
+    return tuple(stub for file in files if (stub := parse_stub(file.read_bytes())) is not None)
 
 
-def _stub(data: bytes) -> Stub:
-    told = json.loads(data)
+def parse_stub(data: bytes) -> Stub | None:
+    """Return the stub that a file of esptool describes, or None if it is none that we can read."""
+    try:
+        return _stub(json.loads(data))
+    except (ValueError, KeyError, TypeError):
+        return None  # another release's; the board then refuses its program, and says so
+
+
+def _stub(told: dict[str, Any]) -> Stub:
     text = base64.b64decode(told["text"])
     segments = [(int(told["text_start"]), len(text))]
     if "data" in told:

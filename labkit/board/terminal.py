@@ -20,7 +20,7 @@ class Terminal:
     """The near end.
 
     Args:
-        link: Where a symbolic link to the far end goes; what was there before is replaced if it was a link too.
+        link: Where a symbolic link to the far end goes; only a link into /dev is replaced by it.
 
     Attributes:
         link: The link.
@@ -43,8 +43,8 @@ class Terminal:
         os.close(far)  # from here on the far end is open exactly when a tool has it open
         os.set_blocking(self._near, False)
         try:
-            if link.is_symlink():
-                link.unlink()
+            if link.is_symlink() and str(link.readlink()).startswith("/dev/"):
+                link.unlink()  # what a board left that was killed
             link.symlink_to(name)
         except OSError as error:
             os.close(self._near)

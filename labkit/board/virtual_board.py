@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 from labkit.board.board_files import BoardFiles
 from labkit.board.chips import find_chip
 from labkit.board.console import Console
+from labkit.board.debugger import read_by_jtag
 from labkit.board.serial_server import SerialServer, gone
 from labkit.board.wired_board import WiredBoard
 from labkit.errors import BoardBusyError, ChipUnknownError, LabError
@@ -245,6 +246,17 @@ class VirtualBoard:
             self._wired.boot("fuses burned")
 
         self._call(work)
+
+    def read_by_jtag(self, offset: int, length: int, *, encrypted: bool = True) -> bytes:
+        """Return what a debugger at the JTAG pins reads, which is simulated; see `debugger`.
+
+        Raises:
+            JtagLockedError: The fuses have closed the port.
+        """
+        wired = self._wired
+        return self._call(
+            lambda: read_by_jtag(wired.flash, wired.efuses, offset, length, encrypted=encrypted)
+        )
 
     def cut_power_after(self, operations: int | None) -> None:
         """Let the power fail in place of the flash operation after so many more; never, with None."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from labkit.board.efuse_factory import version_text
-from labkit.board.nor_flash import PowerCut
+from labkit.board.nor_flash import SECTOR, PowerCut
 from labkit.board.power import PowerRail
 from labkit.board.rfc2217 import ResetLines
 from labkit.board.rom_loader import RomLoader
@@ -245,12 +245,16 @@ class WiredBoard:
         """
         self.flash.read(offset, len(data))
         self.power.off()
-        start = offset - offset % 0x1000
-        end = offset + len(data) + -(offset + len(data)) % 0x1000
+        start = offset - offset % SECTOR
+        end = offset + len(data) + -(offset + len(data)) % SECTOR
         held = bytearray(self.flash.read(start, end - start))
         held[offset - start : offset - start + len(data)] = data
-        self.flash.erase(start, end - start)
-        self.flash.program(start, bytes(held))
+        try:
+            self.flash.erase(start, end - start)
+            self.flash.program(start, bytes(held))
+        except PowerCut:
+            self._go_dark()
+            return
         self.boot("programmer")
 
 

@@ -116,6 +116,7 @@ PURE = (
     "board/slots.py",
     "board/verification.py",
     "board/chips.py",
+    "board/debugger.py",
     "board/efuse.py",
     "board/efuse_controller.py",
     "board/efuse_factory.py",

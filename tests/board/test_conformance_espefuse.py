@@ -46,6 +46,21 @@ def json_agrees(bench: Bench, _: str) -> None:
     assert seen >= 40
 
 
+def protection_agrees(bench: Bench, _: str) -> None:
+    """Check that the tool and the model agree for every field on who may read and burn it."""
+    told = json.loads((bench.folder / "out.json").read_text())
+    fuses = bench.fuses_before
+    seen = []
+    for field in fuses.fields:
+        if field.name in told:
+            may_burn = fuses.writable(field.block) & field.mask == field.mask
+            may_read = fuses.readable(field.block) & field.mask == field.mask
+            seen.append((field.name, told[field.name]["readable"], told[field.name]["writeable"]))
+            assert (field.name, may_read, may_burn) == seen[-1]
+    assert len(seen) >= 40
+    assert {True, False} == {reads for _, reads, _ in seen} == {burns for _, _, burns in seen}
+
+
 def digest_burned(bench: Bench, _: str) -> None:
     """Check that the digest is the one that espsecure computes, and the one that the boot chain will use."""
     expected = (bench.folder / "digest.bin").read_bytes()
@@ -75,6 +90,14 @@ CASES = (
     # --- reading
     Case(f"{READ} summary", ("CRC 0x", "OK"), chips=ESP32, revision=0),
     Case(f"{READ} summary --format json --file {{dir}}/out.json", check=json_agrees),
+    *(
+        Case(f"{READ} summary --format json --file {{dir}}/out.json", chips=(chip,), burned={"WR_DIS": writes, "RD_DIS": reads}, check=protection_agrees)
+        for chip, writes, reads in (("esp32", 0x5554, 0b0101), ("esp32c3", 0x55555555, 0b0101010))
+    ),
+    *(
+        Case(f"{READ} summary --format json --file={{dir}}/out.json", chips=(chip,), burned={"RD_DIS": reads, "WR_DIS": writes}, check=protection_agrees)
+        for chip, writes, reads in (("esp32", 0xAAA8, 0b1010), ("esp32c3", 0xAAAAAAAA, 0b1010101))
+    ),
     Case(f"{READ} summary --format value_only MAC", ("24:dc:c3:a1:b2:c4",)),
     Case(f"{READ} summary --active", ("MAC",)),
     Case(f"{READ} summary", chips=ESP32, burned=HIDDEN["esp32"], check=says_hidden),

@@ -359,3 +359,40 @@ def test_what_is_shown_can_not_be_written() -> None:
     registers.write(0, 0xFFFFFFFF)
     registers.write(0x1D4, 2 | 15 << 2)
     assert before == (registers.read(0x044), efuses.to_bytes())
+
+
+@both
+@given(
+    writes=st.lists(
+        st.tuples(
+            st.sampled_from(
+                [0, 4, 8, 12, 16, 20, 0x1C, 0x20, 0x30, 0x34, 0x98, 0xB8, 0xD8, 0xFC, 0x104, 0x1CC, 0x1D4]
+            )
+            | st.integers(0, 0x1FF),
+            st.sampled_from([0, 1, 2, BURN, READ, 0xFFFFFFFF, *(2 | n << 2 for n in range(16))])
+            | st.integers(0, 0xFFFFFFFF),
+        ),
+        max_size=30,
+    )
+)
+def test_whatever_is_written_bits_only_grow(name: str, writes: list[tuple[int, int]]) -> None:
+    """No sequence of register writes clears a fuse, changes a protected one, or shows a hidden one."""
+    efuses = fresh(name)
+    registers = EfuseController(efuses)
+    for offset, value in [
+        *writes,
+        (0xFC if name == "esp32" else 0x1CC, READ),
+        (0x104 if name == "esp32" else 0x1D4, 1),
+    ]:
+        before = [int.from_bytes(efuses.raw(block.number), "little") for block in efuses.blocks]
+        free = [efuses.writable(block.number) for block in efuses.blocks]
+        registers.write(offset, value)
+        for block in efuses.blocks:
+            now = int.from_bytes(efuses.raw(block.number), "little")
+            assert before[block.number] == now & before[block.number]
+            assert 0 == (now ^ before[block.number]) & ~free[block.number]
+    for block in efuses.blocks:
+        shown = b"".join(
+            registers.read(block.read_at + 4 * n).to_bytes(4, "little") for n in range(block.words)
+        )
+        assert efuses.visible(block.number) == shown

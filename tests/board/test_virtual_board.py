@@ -298,6 +298,18 @@ def test_the_power_can_fail(tmp_path: Path) -> None:
         assert bytes(0x400) == board.flash_image()[:0x400]
 
 
+def test_the_power_can_fail_under_a_programmer(tmp_path: Path) -> None:
+    """A clip-on programmer's write is cut like any other."""
+    with VirtualBoard.open(tmp_path / "a") as board:
+        board.cut_power_after(2)
+        board.write_flash(0, bytes(0x1000))
+        said(board, "the power failed")
+        assert bytes(0x100) + b"\xff" * 0x100 == board.flash_image()[:0x200]
+        board.reset()
+        board.write_flash(0, bytes(0x1000))
+        assert bytes(0x1000) == board.flash_image()[:0x1000]
+
+
 def test_flash_that_is_not_there_is_not_written(tmp_path: Path) -> None:
     """The programmer's write is refused as a whole, and the board goes on."""
     with VirtualBoard.open(tmp_path / "a") as board:
@@ -377,7 +389,11 @@ def test_a_terminal_at_the_wrong_rate_is_not_understood(tmp_path: Path) -> None:
 
 
 def test_a_file_is_not_replaced_by_a_terminal(tmp_path: Path) -> None:
-    """A link is only put where there is nothing, or an old link."""
+    """A link is only put where there is nothing, or what an old board left."""
+    (tmp_path / "shortcut").symlink_to(tmp_path / "precious")
+    with pytest.raises(NoTerminalError), VirtualBoard.open(tmp_path / "a", terminal=tmp_path / "shortcut"):
+        pass
+    (tmp_path / "free").symlink_to("/dev/pts/999")
     (tmp_path / "precious").write_text("data")
     with pytest.raises(NoTerminalError), VirtualBoard.open(tmp_path / "a", terminal=tmp_path / "precious"):
         pass

@@ -29,6 +29,7 @@ _COMMANDS = {
     ),
     "firmware": ("firmware", "Sign firmware and keep the keys that do; verify an update as a device does."),
     "board": ("board", "Run a virtual ESP32 that esptool and espefuse work on; snapshots, fuses, console."),
+    "threats": ("threats", "The plant's threat model: look at it, export it; your risk register."),
     "network": ("network", "Zones, flows and firewall rules; measure who reaches whom."),
     "audit": ("audit", "Audit a plant, a broker, a dump or a board by 27 rules; compare before and after."),
     "monitor": ("monitor", "Watch the logs: alerts, a live view, and numbers for Prometheus."),

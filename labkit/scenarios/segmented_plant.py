@@ -328,7 +328,7 @@ def segmented_plant(
             return
         plant = SegmentedPlant(topology, bed)
         if store:
-            stack.enter_context(plant.serving(store, store.workspace.path("segmented/broker")))
+            stack.enter_context(plant.serving(store, store.workspace.path("broker/segmented")))
         yield plant
 
 

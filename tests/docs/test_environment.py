@@ -13,7 +13,7 @@ PROJECT = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["pro
 WANTED = [Requirement(text) for text in [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]]
 OTHER_NAMES = {"matplotlib-base": "matplotlib"}
 NOT_OURS = {"python", "pip", "openssl"}
-NOT_IN_CONDA = {"pkilint", "esp-idf-nvs-partition-gen"}
+NOT_IN_CONDA = {"pkilint", "pytm", "esp-idf-nvs-partition-gen"}
 
 
 def conda() -> dict[str, str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from labkit.board.virtual_board import VirtualBoard
 from labkit.clock import Deadline
+from labkit.firmware.ports import run_on_port
 from labkit.firmware.tools import run_tool
 from labkit.node import topics
 from labkit.node.application import Options, application
@@ -125,7 +126,7 @@ class Bench:
         Raises:
             ToolFailedError: It said no.
         """
-        return self._run("esptool", "--port", self.board.url, *words, check=check)
+        return self._on_board("esptool", *words, check=check)
 
     def espefuse(self, *words: str, check: bool = True) -> Transcript:
         """Run the real espefuse on the board. What it burns is burned; `board.renew()` takes a new one.
@@ -137,16 +138,15 @@ class Bench:
         Raises:
             ToolFailedError: It said no.
         """
-        return self._run(
-            "espefuse",
-            "--chip",
-            self.board.chip.name,
-            "--port",
-            self.board.url,
-            "--do-not-confirm",
-            *words,
-            check=check,
+        return self._on_board(
+            "espefuse", "--chip", self.board.chip.name, "--do-not-confirm", *words, check=check
         )
+
+    def _on_board(self, program: str, *words: str, check: bool) -> Transcript:
+        self._begin()
+        port = self.board.port
+        completed = run_on_port(program, port, *words, cwd=self.folder, check=check)
+        return Transcript(" ".join([program, "--port", port.name, *words]), completed)
 
     def espsecure(self, *words: str) -> Transcript:
         """Run the real espsecure; it needs no board.
@@ -154,12 +154,8 @@ class Bench:
         Raises:
             ToolFailedError: It said no.
         """
-        return self._run("espsecure", *words, check=True)
-
-    def _run(self, program: str, *words: str, check: bool) -> Transcript:
-        self._begin()
-        completed = run_tool(program, *words, cwd=self.folder, check=check)
-        return Transcript(" ".join([program, *words]), completed)
+        completed = run_tool("espsecure", *words, cwd=self.folder)
+        return Transcript(" ".join(["espsecure", *words]), completed)
 
     # --- files ---------------------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from labkit.firmware.tools import run_tool
+from labkit.firmware.ports import real_port, run_on_port
 from labkit.scenarios.device_boot import Transcript
 
 NONE = "No port is named, so the virtual board it is. Nothing was looked at."
@@ -28,5 +28,5 @@ def look_at(port: str) -> Transcript | NoPort:
     """
     if not port.strip():
         return NoPort()
-    completed = run_tool("esptool", "--port", port, "chip-id")
+    completed = run_on_port("esptool", real_port(port), "chip-id")
     return Transcript(f"esptool --port {port} chip-id", completed)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+import labkit
 from labkit.board import VirtualBoard
 from labkit.errors import PortRefusedError
 from labkit.firmware.ports import SerialPort, is_harmless, real_port, run_on_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 BURN = ("--chip", "esp32", "--do-not-confirm", "burn-efuse", "JTAG_DISABLE", "1")
 
@@ -23,6 +25,19 @@ def board(tmp_path: Path) -> Iterator[VirtualBoard]:
     """Return a board that takes the part of a real one."""
     with VirtualBoard.open(tmp_path / "board") as running:
         yield running
+
+
+def test_only_the_guard_names_a_port() -> None:
+    """No other file of labkit tells Espressif's tools where a board is."""
+    package = Path(labkit.__file__).parent
+    naming = {
+        str(path.relative_to(package))
+        for path in package.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("run_tool", "processes.run"))
+        if any(isinstance(word, ast.Constant) and word.value in {"--port", "-p"} for word in node.args)
+    }
+    assert {"firmware/ports.py"} == naming
 
 
 @pytest.mark.parametrize("name", ["", "  ", "-p", "--port=x"])

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from labkit.board import Efuses
 
 _TOP, _ROW, _GAP, _WIDTH = 34, 46, 8, 760
-_BITS = (330, 400)
+_BITS = (350, 400)
 """Where the fuses of a block are drawn, and how wide."""
 
 _ROWS = 4

@@ -53,7 +53,7 @@ def two_runs(state: int = 2026) -> Outcome:
         An outcome at stage `key`: accepted where both are the same, so that who knows the state has the key.
     """
     first, second = generated_key(state=state), generated_key(state=state)
-    detail = {"first": f"{first.hex()[:16]}…", "second": f"{second.hex()[:16]}…"}
+    detail = {"found": f"first run {first.hex()[:16]}…, second run {second.hex()[:16]}…"}
     if first == second:
         return Outcome("key", accepted=True, reason=ACCEPTED, detail=detail)
     return Outcome("key", accepted=False, reason="unpredictable", detail=detail)

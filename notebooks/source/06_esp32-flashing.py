@@ -249,6 +249,7 @@ lab.claim("image-key", forge(bench, thief))
 from labkit.scenarios.board_in_use import put_into_use, write_identity_at
 
 before = put_into_use(bench)
+bench.board.snapshot("in-use")
 before
 
 # %%
@@ -258,10 +259,11 @@ lab.predict("offset")
 lab.claim("printed-offset", write_identity_at(bench, "0x9000", before))
 
 # %% [markdown]
-# `nvs` is `0x4000` long here; the last `0x2000` bytes went into **otadata**, which says which slot boots. Without it the first one does, with whatever firmware lies there: last year's, with last year's holes. esptool did what it was told; it knows offsets and no partitions. The same bytes in a partition of their own:
+# `nvs` is `0x4000` long here; the last `0x2000` bytes went into **otadata**, which says which slot boots. Without it the first one does, with whatever firmware lies there: last year's, with last year's holes. esptool did what it was told; it knows offsets and no partitions. A virtual board goes back to a snapshot; then the same bytes in a partition of their own:
 
 # %%
-lab.claim("own-partition", write_identity_at(bench, "0x10000", put_into_use(bench)))
+bench.board.restore("in-use")
+lab.claim("own-partition", write_identity_at(bench, "0x10000", before))
 
 # %% [markdown]
 # ## Read the key
@@ -302,6 +304,14 @@ bench.espsecure("generate-flash-encryption-key", "flash.key")
 # %%
 fuses = ["burn-key", "flash_encryption", "flash.key", "burn-efuse", "FLASH_CRYPT_CONFIG", "0xf", "FLASH_CRYPT_CNT", "1"]
 bench.espefuse(*fuses).lines("BURN", "burn", "Successful", "protected")
+
+# %% [markdown]
+# Two fuses count how often encryption was switched, and which address bits shape the key. The key's block tells no program what is in it:
+
+# %%
+from labkit.display import efuse_map
+
+efuse_map(bench.board.efuses)
 
 # %% [markdown]
 # From now on the chip decrypts whatever it reads. What lies in flash is still in the clear, so the board does not even start:
@@ -390,14 +400,14 @@ look_at(PORT)
 # %% [markdown]
 # ## Go deeper: keys from a dice box
 #
-# Espressif's generator can draw the keys of NVS by itself (`--keygen`). It asks Python's `random`, a **Mersenne Twister**: made for simulations, its whole future follows from its state. If that state is known, so are the keys. Here two runs of it start from the same state.
+# *Ungraded; skipping it breaks nothing later.* Espressif's generator can draw the keys of NVS by itself (`--keygen`). It asks Python's `random`, a **Mersenne Twister**: made for simulations, its whole future follows from its state. If that state is known, so are the keys. Here two runs of it start from the same state.
 
-# %%
+# %% tags=["go-deeper"]
 from labkit.scenarios.weak_keys import generated_key, two_runs
 
 lab.claim("generator", two_runs(state=2026))
 
-# %%
+# %% tags=["go-deeper"]
 [generated_key().hex()[:16] for _ in range(2)]
 
 # %% [markdown]
@@ -406,36 +416,36 @@ lab.claim("generator", two_runs(state=2026))
 # %% [markdown]
 # ## Go deeper: a key that no program can read
 #
-# The ESP32-C3 has a unit that computes an HMAC with a key in its fuses. NVS encryption can derive its keys from that: no `nvs_keys` partition, and it works without flash encryption. A second board, another chip:
+# *Ungraded.* The ESP32-C3 has a unit that computes an HMAC with a key in its fuses. NVS encryption can derive its keys from that: no `nvs_keys` partition, and it works without flash encryption. A second board, another chip:
 
-# %%
+# %% tags=["go-deeper"]
 c3 = lab.enter(device_bench(site, "sensor-002", chip="esp32c3"))
-c3.make_firmware("1.0.0", nvs="hmac")
 c3.write("hmac.key", secrets.token_bytes(32))
+c3.make_firmware("1.0.0", nvs="hmac").name
 
-# %%
+# %% tags=["go-deeper"]
 c3.espefuse("burn-key", "BLOCK_KEY0", "hmac.key", "HMAC_UP").lines("BURN", "burn", "Successful")
 
-# %%
+# %% tags=["go-deeper"]
 c3.make_sealed_by_hmac("hmac.key")
 c3.esptool("write-flash", *c3.plan("node-1.0.0.bin")).lines("Wrote", "Hash")
 
 # %% [markdown]
 # The generator derived the same keys as the chip will. That NVS must be encrypted stands in the *image*: if the board took plain values too, whoever writes flash could hand it some. What does a dump show, and does the node find its identity?
 
-# %%
+# %% tags=["go-deeper"]
 lab.claim("hmac-sealed", loot(c3)[0])
 lab.claim("hmac-speaks", c3.hear())
 
 # %% [markdown]
 # ## Go deeper: Secure Download Mode
 #
-# Flash encryption leaves the serial loader open, for updates by cable. On newer chips a fuse reduces it to a few commands that write and read nothing back.
+# *Ungraded.* Flash encryption leaves the serial loader open, for updates by cable. On newer chips a fuse reduces it to a few commands that write and read nothing back.
 
-# %%
+# %% tags=["go-deeper"]
 c3.espefuse("burn-efuse", "ENABLE_SECURITY_DOWNLOAD", "1").lines("BURN", "Successful")
 
-# %%
+# %% tags=["go-deeper"]
 lab.claim("download", loot(c3)[0])
 dump(c3)
 

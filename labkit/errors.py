@@ -64,7 +64,8 @@ attributes, so that callers and tests compare values and never text. Misuse by t
     │   ├── NoTerminalError
     │   ├── JtagLockedError                                                (chip)
     │   ├── SnapshotMissingError                                           (name, known)
-    │   └── PortRefusedError                                               (port, rule)
+    │   ├── PortRefusedError                                               (port, rule)
+    │   └── BurnRefusedError                                               (rule)
     ├── RegistryError                the registry of devices
     │   ├── DeviceUnknownError                                             (name)
     │   ├── DeviceExistsError                                              (name, rule)
@@ -495,6 +496,12 @@ class PortRefusedError(BoardError):
     """A serial port that is not used, or not used like that."""
 
     port: str
+    rule: str
+
+
+class BurnRefusedError(BoardError):
+    """Fuses that must not be burned on this board, or not so."""
+
     rule: str
 
 

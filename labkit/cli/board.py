@@ -9,17 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from labkit.cli.boards import files_of, folder_of, name_option
 from labkit.cli.console import emit_json, emit_table, json_option, spoken
+from labkit.cli.secure_boot import secure_boot
 from labkit.workspace import Workspace
 
 if TYPE_CHECKING:
     from labkit.board import VirtualBoard
-    from labkit.board.board_files import BoardFiles
     from labkit.board.efuse import Efuses
 
 CHIPS = ("esp32", "esp32c3")
-
-name_option = click.option("--name", default="board", show_default=True, help="Which board of the workspace.")
 
 
 @click.group()
@@ -34,23 +33,6 @@ def board() -> None:
       espefuse --port socket://127.0.0.1:PORT summary
       labkit board new                                   when it is bricked
     """  # noqa: D301 - click wants the character itself
-
-
-def _folder(name: str) -> Path:
-    return Workspace.open().path("boards", name)
-
-
-def _files(name: str) -> BoardFiles:
-    from labkit.board.board_files import BoardFiles
-    from labkit.errors import BoardGoneError
-
-    files = BoardFiles(_folder(name))
-    if not files.exists:
-        raise BoardGoneError(
-            f"There is no board {name!r} in this workspace.",
-            advice=f"Make one: labkit board new --name {name}",
-        )
-    return files
 
 
 def _revision(text: str | None) -> int | None:
@@ -95,7 +77,7 @@ def run(  # noqa: PLR0917 - click passes options by name
     signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))  # a polite kill is a Ctrl-C
     node = None if no_application else application(Options(speed=speed))
     opened = VirtualBoard.open(
-        _folder(name), chip=chip, revision=_revision(revision), application=node,
+        folder_of(name), chip=chip, revision=_revision(revision), application=node,
         port=port or 0, terminal=pty.absolute() if pty else None, rfc2217=rfc2217,
     )  # fmt: skip
     with opened as running:
@@ -146,7 +128,7 @@ def new(name: str, chip: str | None, revision: str | None, as_json: bool) -> Non
     from labkit.board.chips import find_chip
     from labkit.board.virtual_board import alone
 
-    files = BoardFiles(_folder(name))
+    files = BoardFiles(folder_of(name))
     with alone(files.folder):
         chosen = chip or (files.card().chip if files.exists else "esp32")
         files.create(find_chip(chosen), revision=_revision(revision))
@@ -173,7 +155,7 @@ def snapshot(name: str, snapshot_name: str | None, restore: bool, as_json: bool)
     """
     from labkit.board.virtual_board import alone
 
-    files = _files(name)
+    files = files_of(name)
     if snapshot_name is None:
         found = files.snapshots()
         emit_json(found) if as_json else click.echo("\n".join(found) or "No snapshots yet.")
@@ -203,7 +185,7 @@ def efuse_map(name: str, everything: bool, as_json: bool) -> None:  # noqa: FBT0
     """
     from labkit import display
 
-    efuses = _files(name).load()[1]
+    efuses = files_of(name).load()[1]
     rows = [_row(efuses, number) for number in range(len(efuses.fields))]
     rows = [row for row in rows if everything or row["value"]]
     if as_json:
@@ -265,8 +247,11 @@ def console(name: str) -> None:
     from labkit.board.follow import follow
 
     try:
-        for line in follow(_files(name).folder):
+        for line in follow(files_of(name).folder):
             click.echo(line)
     except KeyboardInterrupt:
         return
     click.echo("The board was switched off.", err=True)
+
+
+board.add_command(secure_boot)

@@ -201,3 +201,18 @@ def encrypt_nvs(values: Sequence[NvsEntry], key: bytes, *, size: int = 0x6000) -
                 output=ended.output,
             )
         return target.read_bytes()
+
+
+def key_digest(key: Path) -> bytes:
+    """Return the digest by which a chip knows a Secure Boot V2 key, as espsecure computes it.
+
+    Args:
+        key: The private or public key in PEM.
+
+    Raises:
+        ToolFailedError: espsecure said no.
+    """
+    with TemporaryDirectory(prefix="labkit-digest-") as folder:
+        target = Path(folder, "digest.bin")
+        run_tool("espsecure", "digest-sbv2-public-key", "--keyfile", key, "--output", target)
+        return target.read_bytes()

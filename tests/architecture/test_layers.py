@@ -124,6 +124,7 @@ PURE = (
     "board/flash_view.py",
     "board/machine.py",
     "board/ota.py",
+    "board/secure_boot_plan.py",
     "board/slots.py",
     "board/verification.py",
     "board/chips.py",

@@ -33,10 +33,16 @@ def reset(checkpoint: str | None, yes: bool) -> None:  # noqa: FBT001
       labkit reset                start over
       labkit reset --to start     go back to the checkpoint `start`
     """  # noqa: D301 - click wants the character itself
+    from contextlib import ExitStack
+
     from labkit import broker
+    from labkit.board.virtual_board import alone
+    from labkit.course.state import board_folders
 
     workspace = Workspace.open()
-    with workspace.hold("labkit reset"):
+    with workspace.hold("labkit reset"), ExitStack() as boards:
+        for folder in board_folders(workspace):
+            boards.enter_context(alone(folder))  # a board that runs would write its state into what is gone
         if not yes:
             lost = len(workspace.files())
             click.confirm(f"{workspace.root}: {lost} files that the lab made will go. Continue?", abort=True)

@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from labkit import __version__, broker, processes
+from labkit import __version__, board, broker, processes
 from labkit.errors import LabError
 from labkit.pki import Store
 
@@ -57,6 +57,7 @@ def describe(workspace: Workspace) -> list[Row]:
         Row("identities", ", ".join(devices[:8]) + (f" and {len(devices) - 8} more" if devices[8:] else ""))
     )
     rows += [Row(f"broker in {folder}", text) for folder, text in _brokers(workspace)]
+    rows += [Row(f"board {folder.name}", _board(folder)) for folder in board_folders(workspace)]
     rows.append(Row("checkpoints", ", ".join(workspace.checkpoints())))
     if holder := workspace.holder():
         rows.append(Row("open in", holder))
@@ -85,6 +86,18 @@ def _broker(folder: Path) -> str:
     except LabError:
         return "not running"
     return f"Mosquitto {running.state.version}, {running.host}:{running.port}, process {running.state.pid}"
+
+
+def board_folders(workspace: Workspace) -> list[Path]:
+    """Return the folders of the workspace's virtual boards."""
+    return sorted(path.parent for path in workspace.path("boards").glob("*/board.json"))
+
+
+def _board(folder: Path) -> str:
+    running = board.running_at(folder)
+    if not running:
+        return "off"
+    return f"{running['chip']}, {running['ports']['socket']}, process {running['pid']}"
 
 
 def versions(*, fetch: bool = False) -> dict[str, str]:

@@ -46,6 +46,16 @@ def json_agrees(bench: Bench, _: str) -> None:
     assert seen >= 40
 
 
+def three_quarters(data: bytes) -> bytes:
+    """Return 24 bytes in the ESP32's 3/4 code: six of data, their exclusive or, and their bits by place."""
+    coded = b""
+    for start in range(0, 24, 6):
+        part = data[start : start + 6]
+        either = part[0] ^ part[1] ^ part[2] ^ part[3] ^ part[4] ^ part[5]
+        coded += part + bytes((either, sum((n + 1) * byte.bit_count() for n, byte in enumerate(part))))
+    return coded
+
+
 def protection_agrees(bench: Bench, _: str) -> None:
     """Check that the tool and the model agree for every field on who may read and burn it."""
     told = json.loads((bench.folder / "out.json").read_text())
@@ -116,6 +126,8 @@ CASES = (
     Case(f"{BURN} burn-key BLOCK_KEY2 {{key}} USER", ("Successful",), chips=C3, burns={"BLOCK_KEY2": KEY, "WR_DIS": 1 << 25 | 1 << 10}),
     Case(f"{BURN} burn-key BLOCK_KEY4 {{key}} HMAC_DOWN_ALL --no-write-protect --no-read-protect", ("Successful",), chips=C3, burns={"BLOCK_KEY4": KEY, "KEY_PURPOSE_4": 5}),
     Case(f"{BURN} burn-key BLOCK_KEY5 {{key}} XTS_AES_128_KEY", ("hardware bug",), 2, C3),
+    Case(f"{BURN} burn-key flash_encryption {{key24}}", ("Successful",), chips=ESP32, burned={"CODING_SCHEME": 1}, burns={"BLOCK1": three_quarters(KEY[:24][::-1]), "WR_DIS": 1 << 7, "RD_DIS": 1}),
+    Case(f"{READ} summary BLOCK3 CODING_SCHEME", (KEY[:24].hex(" "), "3/4 (BLK1-3 len=192 bits)"), chips=ESP32, burned={"CODING_SCHEME": 1, "BLOCK3": three_quarters(KEY[:24])}),
     Case(f"{BURN} burn-key flash_encryption {{short}}", ("Incorrect key file size",), 2, ESP32),
     Case(f"{BURN} burn-key BLOCK_KEY0 {{short}} USER", ("Incorrect key file size",), 2, C3),
     Case(f"{BURN} burn-key flash_encryption {{key}}", ("New value contains some bits that cannot be cleared",), 2, ESP32, {"BLOCK1": 0x40}),

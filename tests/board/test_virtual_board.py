@@ -351,6 +351,28 @@ def test_the_terminal_keeps_its_name(tmp_path: Path) -> None:
         assert not link.is_symlink()
 
 
+def test_socket_and_terminal_are_one_port(tmp_path: Path) -> None:
+    """Whoever comes second is turned away, by whichever door; the first one goes on."""
+    link = tmp_path / "ttyBOARD"
+    with VirtualBoard.open(tmp_path / "a", terminal=link) as board:
+        with SerialTool(board) as tool:
+            tool.sync()
+            port = os.open(link, os.O_RDWR | os.O_NOCTTY)
+            os.write(port, b"\xc0hello\xc0")
+            said(board, "opened the pty port and was turned away")
+            tool.write(0, b"abcd")
+            os.close(port)
+        said(board, "port closed")
+        port = os.open(link, os.O_RDWR | os.O_NOCTTY)
+        sync = b"\xc0" + struct.pack("<BBHI", 0, 8, 36, 0) + b"\x07\x07\x12\x20" + b"\x55" * 32 + b"\xc0"
+        os.write(port, sync)
+        assert b"\xc0\x01\x08" == os.read(port, 3)
+        with SerialTool(board) as tool:
+            assert tool.packet() is None
+        said(board, "opened the socket port and was turned away")
+        os.close(port)
+
+
 def test_a_terminal_at_the_wrong_rate_is_not_understood(tmp_path: Path) -> None:
     """After the rate of SYNC, bytes of another rate are noise."""
     link = tmp_path / "ttyBOARD"

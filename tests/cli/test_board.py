@@ -77,6 +77,21 @@ def test_a_running_board_is_left_alone(capsys: pytest.CaptureFixture[str], lab: 
         assert running.url in said(capsys, "ports")
 
 
+def test_the_lab_knows_its_boards(capsys: pytest.CaptureFixture[str], lab: Path) -> None:
+    """The state tells which run; starting over waits until none does, and takes them with it."""
+    said(capsys, "new")
+    with VirtualBoard.open(lab / "boards" / "board") as running:
+        assert 0 == main(["status"])
+        assert running.url in capsys.readouterr().out
+        assert 1 == main(["reset", "--yes"])
+        assert "runs already" in capsys.readouterr().err
+        assert BoardFiles(lab / "boards" / "board").exists
+    assert 0 == main(["status"])
+    assert "off" in capsys.readouterr().out
+    assert 0 == main(["reset", "--yes"])
+    assert not (lab / "boards").exists()
+
+
 def test_the_fuses_are_mapped_without_keys(capsys: pytest.CaptureFixture[str], lab: Path) -> None:
     """Burned fields are listed with their protection; of a key only how much of it is burned."""
     said(capsys, "new", "--chip", "esp32c3")

@@ -24,7 +24,15 @@ BASE = random.Random(1).randbytes(0x20000)
 DATA = bytes(range(256)) * 20 + random.Random(2).randbytes(1000)
 NOISE = random.Random(3).randbytes(0x1000)
 KEY = random.Random(4).randbytes(32)
-FILES = {"base": BASE, "data": DATA, "noise": NOISE, "key": KEY, "short": KEY[:16], "huge": bytes(0x2000)}
+FILES = {
+    "base": BASE,
+    "data": DATA,
+    "noise": NOISE,
+    "key": KEY,
+    "short": KEY[:16],
+    "key24": KEY[:24],
+    "huge": bytes(0x2000),
+}
 """The files that a command line may name, as {data}."""
 
 

@@ -10,7 +10,7 @@ from labkit.devices import Rollout, standing
 from labkit.errors import RefusedError
 from labkit.firmware.update import Header, Manifest, Version, parse_header
 from labkit.updates.messages import PROBLEMS
-from labkit.updates.policy import Choice, choose, may_fetch, too_many_failures
+from labkit.updates.policy import Choice, choose, may_fetch, reached, too_many_failures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -51,14 +51,21 @@ class Desk:
         registry: The fleet, and the releases.
         depot: The images.
         revoked: Returns the serial numbers that the authority's own register has as revoked.
+        dead_keys: Returns the ids of signing keys that were revoked.
     """
 
     def __init__(
-        self, registry: Registry, depot: Depot, *, revoked: Callable[[], Collection[str]] = set
+        self,
+        registry: Registry,
+        depot: Depot,
+        *,
+        revoked: Callable[[], Collection[str]] = set,
+        dead_keys: Callable[[], Collection[bytes]] = set,
     ) -> None:
         self.registry = registry
         self._depot = depot
         self._revoked = revoked
+        self._dead_keys = dead_keys
 
     def manifest(
         self, der: bytes, product: str, *, hardware: int | None = None, version: Version | None = None
@@ -79,7 +86,10 @@ class Desk:
         """
 
         def decide(tx: Transaction, device: Device) -> Choice:
-            return choose(self._known(tx, product), device.device_id, hardware=hardware, version=version)
+            return choose(
+                self._known(tx, product), device.device_id, hardware=hardware, version=version,
+                revoked=self._dead_keys(),
+            )  # fmt: skip
 
         choice = self._decide(der, decide)
         if choice.header is None:
@@ -97,11 +107,11 @@ class Desk:
 
         def decide(tx: Transaction, device: Device) -> Image:
             release = self._release(tx, product, version)
-            if release.state is Rollout.ABORTED:
+            header = parse_header(release.header).header
+            if release.state is Rollout.ABORTED or header.key_id in self._dead_keys():
                 raise refused("rollout-aborted")
             if not may_fetch(release, device.device_id):
                 raise refused("not-its-turn")
-            header = parse_header(release.header).header
             if not self._depot.holds(header):
                 raise refused("image-missing")
             size = len(release.header) + header.size
@@ -122,12 +132,13 @@ class Desk:
         Raises:
             RefusedError: `code` is one of `serving.problems.WHO`, or `release-unknown` or `not-its-turn`.
 
-        Does not check: that the device says the truth. A stolen one can report failures for itself, and for no other.
+        Does not check: that the device says the truth. A stolen one can report failures for itself, and for no other;
+            several of them can pause a roll-out, and nothing worse.
         """
 
         def decide(tx: Transaction, device: Device) -> tuple[str, Rollout]:
             release = self._release(tx, product, version, lock=True)
-            if release.state is Rollout.HELD:
+            if not reached(release, device.device_id):
                 raise refused("not-its-turn")
             tx.releases.report(release, device.device_id, code)
             reported = tx.releases.reported(release)

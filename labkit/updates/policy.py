@@ -10,7 +10,7 @@ from labkit.devices.rollout import Release, Rollout
 from labkit.firmware.update import Version, parse_header
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from labkit.firmware.update import Header
 
@@ -29,8 +29,8 @@ class Choice:
     """What a device is offered.
 
     Attributes:
-        code: `offered`, or why there is nothing: `nothing-released`, `hardware-unsupported`, `not-its-turn` or
-            `nothing-newer`.
+        code: `offered`, or why there is nothing: `nothing-released`, `key-revoked`, `hardware-unsupported`,
+            `nothing-newer` or `not-its-turn`.
         release: The release, if it is offered one.
         header: What that says of itself.
     """
@@ -49,11 +49,14 @@ def place(product: str, device_id: str) -> float:
     return int.from_bytes(digest[:6]) / 2**48 * 100
 
 
-def covers(release: Release, device_id: str) -> bool:
-    """Return whether a roll-out has come to a device."""
-    if release.state is not Rollout.RUNNING:
-        return False
+def reached(release: Release, device_id: str) -> bool:
+    """Return whether a roll-out has come to a device, whatever has become of it since."""
     return device_id in release.first or place(release.product, device_id) < release.percent
+
+
+def covers(release: Release, device_id: str) -> bool:
+    """Return whether a device is offered a release now."""
+    return release.state is Rollout.RUNNING and reached(release, device_id)
 
 
 def may_fetch(release: Release, device_id: str) -> bool:
@@ -61,9 +64,7 @@ def may_fetch(release: Release, device_id: str) -> bool:
 
     A roll-out that is paused lets those finish who have begun; an image that was cut off is no use to anybody.
     """
-    if release.state is Rollout.PAUSED:
-        return device_id in release.first or place(release.product, device_id) < release.percent
-    return covers(release, device_id)
+    return release.state in {Rollout.RUNNING, Rollout.PAUSED} and reached(release, device_id)
 
 
 def choose(
@@ -72,6 +73,7 @@ def choose(
     *,
     hardware: int | None = None,
     version: Version | None = None,
+    revoked: Collection[bytes] = (),
 ) -> Choice:
     """Return what to offer to a device: the newest release for its hardware that has come to it.
 
@@ -80,24 +82,26 @@ def choose(
         device_id: The device.
         hardware: Its hardware revision, if it said so.
         version: The version that it runs, if it said so.
+        revoked: The ids of keys that count no more: what they signed is offered to nobody.
 
     Does not check: that what the device says is true. It looks at the signed header itself.
     """
-    headers = [(parse_header(release.header).header, release) for release in releases]
-    fitting = [
-        (header, release)
-        for header, release in headers
-        if hardware is None or header.hardware_min <= hardware <= header.hardware_max
-    ]
-    if not fitting:
-        return Choice("hardware-unsupported" if headers else "nothing-released")
-    newer = [pair for pair in fitting if version is None or pair[0].version > version]
-    if not newer:
-        return Choice("nothing-newer")
-    reached = [pair for pair in newer if covers(pair[1], device_id)]
-    if not reached:
-        return Choice("not-its-turn")
-    header, release = max(reached, key=lambda pair: pair[0].version)
+    left = [(parse_header(release.header).header, release) for release in releases]
+    sieves: tuple[tuple[str, Callable[[Header, Release], bool]], ...] = (
+        ("key-revoked", lambda header, _: header.key_id not in revoked),
+        ("hardware-unsupported",
+         lambda header, _: hardware is None or header.hardware_min <= hardware <= header.hardware_max),
+        ("nothing-newer", lambda header, _: version is None or header.version > version),
+        ("not-its-turn", lambda _, release: covers(release, device_id)),
+    )  # fmt: skip
+    code = "nothing-released"
+    for name, holds in sieves:
+        if not left:
+            break
+        code, left = name, [pair for pair in left if holds(*pair)]
+    if not left:
+        return Choice(code)
+    header, release = max(left, key=lambda pair: pair[0].version)
     return Choice("offered", release, header)
 
 

@@ -45,7 +45,7 @@ def add_public(app: FastAPI, office: Office) -> None:
     @app.get("/healthz", tags=["public"])
     async def healthz() -> dict[str, Any]:
         """Say whether the registry answers."""
-        await in_thread(office.operations.releases)
+        await in_thread(office.check)
         return {"status": "ok"}
 
 

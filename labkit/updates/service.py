@@ -20,7 +20,7 @@ from fastapi import FastAPI
 from labkit import errors
 from labkit.clock import SYSTEM_CLOCK, Clock
 from labkit.devices import Registry
-from labkit.firmware.signing_keys import SigningKeys
+from labkit.firmware.signing_keys import KeyState, SigningKeys
 from labkit.pki import Operators, Store
 from labkit.pki.identities import read_certificate
 from labkit.serving import DecisionLog, Gate, Limits, Problem, ServiceSettings, common
@@ -76,7 +76,17 @@ class Office:
     @cached_property
     def desk(self) -> Desk:
         """Who decides on what devices ask."""
-        return Desk(self.registry, self.depot, revoked=Watched(self.store))
+        book = SigningKeys(self.store.workspace)
+
+        def dead_keys() -> set[bytes]:
+            return {bytes.fromhex(one.key_id) for one in book.all() if one.state is KeyState.REVOKED}
+
+        return Desk(self.registry, self.depot, revoked=Watched(self.store), dead_keys=dead_keys)
+
+    def check(self) -> None:
+        """Raise if the registry does not answer."""
+        with self.registry.read() as tx:
+            tx.fleet.list(limit=1)
 
     @cached_property
     def operations(self) -> Operations:

@@ -103,6 +103,7 @@ def test_why_there_is_nothing() -> None:
     """Each reason to offer nothing has its code."""
     codes = {
         "nothing-released": choose([], "sensor-0001"),
+        "key-revoked": choose([release()], "sensor-0001", revoked={SIGNER.key_id}),
         "hardware-unsupported": choose([release(hardware=(5, 9))], "sensor-0001", hardware=1),
         "nothing-newer": choose([release("1.5.0")], "sensor-0001", version=Version(1, 5, 0)),
         "not-its-turn": choose([release(percent=0)], "sensor-0001"),

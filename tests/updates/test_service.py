@@ -21,7 +21,7 @@ from labkit.firmware.update_stream import UpdateStream
 from labkit.mqtt.contexts import client_context
 from labkit.node.manifest import read_manifest
 from labkit.pki import Authority, Reason, Store
-from labkit.scenarios.updates import NAME, PRODUCT, UpdateSite, update_site
+from labkit.scenarios.updates import NAME, PASSPHRASE, PRODUCT, UpdateSite, update_site
 from labkit.updates import Depot, Operations, UpdateClient, take
 from labkit.updates.policy import place
 from labkit.workspace import Workspace
@@ -349,6 +349,40 @@ def test_what_no_device_could_take_is_not_published(office: UpdateSite, tmp_path
         with other.registry as registry, pytest.raises(UpdateRefusedError) as refused:
             Operations(registry, Depot(other.store.workspace), other.keys).publish(update, actor="admin")
         assert "key-revoked" == refused.value.rule
+
+
+def test_what_a_lost_key_signed_is_offered_to_nobody(tmp_path: Path) -> None:
+    """A release is offered until its key is revoked; then neither manifest nor image, and the next key's are."""
+    with update_site(Store(Workspace.open(tmp_path / "w"))) as office:
+        office.release("1.0.0", percent=100)
+        device, path = office.device("sensor-001"), f"/updates/{PRODUCT}/1.0.0.bin"
+        assert ("ok", "ok") == (
+            code_of(lambda: device.manifest(PRODUCT)),
+            code_of(lambda: list(device.stream(path))),
+        )
+        first = office.keys.find()
+        office.keys.promote(office.keys.create(PASSPHRASE).key_id)
+        assert device.manifest(PRODUCT) is not None
+        office.keys.revoke(first.key_id)
+        assert device.manifest(PRODUCT) is None
+        assert "key-revoked" == last_decision(office)["code"]
+        assert "rollout-aborted" == code_of(lambda: list(device.stream(path)))
+        office.release("1.0.1", percent=100)
+        assert device.manifest(PRODUCT) is not None
+
+
+def test_reports_come_from_those_who_were_offered_it(office: UpdateSite) -> None:
+    """Who has not been offered a release can't report its failure; who has, can, after its end too."""
+    office.release("1.7.0", percent=0)
+    device = office.device("outsider")
+    assert "not-its-turn" == code_of(lambda: device.report(PRODUCT, Version(1, 7, 0), "brick"))
+    with office.registry as registry:
+        operations = Operations(registry, Depot(office.store.workspace), office.keys)
+        operations.roll_out(PRODUCT, "1.7.0", 0, actor="admin", first=["outsider"])
+        operations.abort(PRODUCT, "1.7.0", actor="admin")
+    assert {} == office.view("1.7.0").reported
+    assert "aborted" == device.report(PRODUCT, Version(1, 7, 0), "brick")
+    assert {"brick": 1} == office.view("1.7.0").reported
 
 
 def test_of_two_who_publish_at_once_one_does(office: UpdateSite) -> None:

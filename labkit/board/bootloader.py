@@ -7,6 +7,7 @@ with rollback and anti-rollback switched on. Where this model differs on purpose
   ESP32-C3 without Secure Boot complains and goes on.
 - Flash is never encrypted in place. Real bootloaders that were built for it do that once, at the first boot. Here, what
   is in plain text under a chip that decrypts is refused by the ROM, as on a chip whose fuses were burned by hand.
+- SECURE_BOOT_AGGRESSIVE_REVOKE does nothing: a real ROM revokes a key whose signature does not hold.
 - The eFuses' security version advances after the image was verified; ESP-IDF reads it from the image before.
 """
 

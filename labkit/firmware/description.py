@@ -158,16 +158,20 @@ def build_behaviour(behaviour: Mapping[str, Any]) -> bytes:
     return BEHAVIOUR_MAGIC + text + b"\0"
 
 
-def find_behaviour(data: bytes) -> dict[str, Any] | None:
+def find_behaviour(data: bytes, start: int = 0) -> dict[str, Any] | None:
     """Return the behaviour that a segment holds, or None if it holds none.
+
+    Args:
+        data: The segment.
+        start: Where its description ends: a product that is called like the block is none.
 
     Raises:
         FormatError: There is a block, and what is in it is no JSON object, has no end or is too long.
     """
-    start = data.find(BEHAVIOUR_MAGIC)
-    if start < 0:
+    found_at = data.find(BEHAVIOUR_MAGIC, start)
+    if found_at < 0:
         return None
-    begin = start + len(BEHAVIOUR_MAGIC)
+    begin = found_at + len(BEHAVIOUR_MAGIC)
     end = data.find(b"\0", begin, begin + LONGEST_BEHAVIOUR + 1)
     if end < 0:
         raise _bad(begin, "it has no end")

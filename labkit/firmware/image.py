@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from labkit.errors import ImageFormatError
 from labkit.firmware.description import (
+    APP_LENGTH,
+    BOOTLOADER_LENGTH,
     AppDescription,
     BootloaderDescription,
     find_behaviour,
@@ -32,6 +34,8 @@ MOST_SEGMENTS = 16
 LONGEST_SEGMENT = 0x1000000
 DIGEST = 32
 CHECKSUM_START = 0xEF
+
+_PIECE = 0x4000
 
 _HEADER = struct.Struct("<BBBBIB3sHBHH4xB")
 _SEGMENT = struct.Struct("<II")
@@ -100,7 +104,8 @@ def behaviour_of(image: Image) -> dict[str, Any] | None:
     Raises:
         FormatError: It has a behaviour that makes no sense.
     """
-    return find_behaviour(image.segments[0].data)
+    described = APP_LENGTH if image.description is not None else BOOTLOADER_LENGTH
+    return find_behaviour(image.segments[0].data, described if image.description or image.bootloader else 0)
 
 
 def parse_image(data: bytes, *, verify: bool = True) -> Image:
@@ -235,12 +240,15 @@ def checksum(parts: Any) -> int:
 
 
 def _fold(data: bytes) -> int:
-    """Return the exclusive or of all bytes, by halves: large numbers are faster than a loop."""
-    while len(data) > 1:
-        half = -(-len(data) // 2)
-        both = int.from_bytes(data[:half], "little") ^ int.from_bytes(data[half:], "little")
-        data = both.to_bytes(half, "little")
-    return data[0] if data else 0
+    """Return the exclusive or of all bytes: pieces as large numbers first, then the rest by halves."""
+    total = 0
+    for start in range(0, len(data), _PIECE):
+        total ^= int.from_bytes(data[start : start + _PIECE], "little")
+    size = _PIECE
+    while size > 1:
+        size //= 2
+        total = (total >> 8 * size) ^ (total & (1 << 8 * size) - 1)
+    return total
 
 
 def build_image(

@@ -297,6 +297,15 @@ def test_behaviour_that_makes_no_sense(text: bytes) -> None:
     assert ("behaviour", 8) == (caught.value.what, caught.value.offset)
 
 
+def test_a_product_may_be_called_like_the_block() -> None:
+    """The block's name in the description is a name, and the block behind it is the block."""
+    description = build_app(AppDescription("VESP1", "VESP1"))
+    for block, expected in ((build_behaviour({"a": 1}), {"a": 1}), (b"code", None)):
+        data = description + block + bytes(-len(block) % 4)
+        image = parse_image(build_image([(0x3F400020, data)], chip_id=0, entry=0))
+        assert expected == behaviour_of(image)
+
+
 def test_too_much_behaviour_is_refused() -> None:
     """What the board would not read is not built."""
     with pytest.raises(ImageRefusedError) as caught:

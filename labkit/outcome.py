@@ -33,7 +33,11 @@ READOUT = ("read", "parse", "key")
 TRIAL = ("trial",)
 """The stage at which a new image has to prove itself, once it is in its slot."""
 
+AUDIT = ("monitor", "audit")
+"""Stages of an audit: a monitor has noticed, a rule has judged."""
+
 STAGES: Mapping[str, tuple[str, ...]] = {
+    "audit": AUDIT,
     "connection": CONNECTION,
     "http": HTTP,
     "boot": BOOT,

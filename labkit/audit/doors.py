@@ -19,6 +19,7 @@ from labkit.mqtt import Endpoint, Identity, packets, probe
 from labkit.mqtt.negotiation import offer_suites, offer_versions
 from labkit.mqtt.suites import SUITES
 from labkit.outcome import ACCEPTED, Outcome
+from labkit.ports import is_listening
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -84,7 +85,7 @@ def knock(
     if plain is not None:
         return Door(place, plain, tls=False, logins=_sprayed(lambda u, p: plain_connect(endpoint, u, p)))
     if not speaks_tls(endpoint):
-        return Door(place, None, tls=False)
+        return Door(place, None, tls=False, silent=not is_listening(endpoint.port, endpoint.host))
 
     def tried(identity: Identity | None, **more: Any) -> Outcome | None:
         return probe(endpoint, trust=trust, identity=identity, **more) if trust else None

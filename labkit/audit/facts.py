@@ -20,6 +20,7 @@ class Door:
         place: Address and port.
         plain: What a CONNECT without TLS came to; `None` where nothing answered in MQTT.
         tls: Whether it speaks TLS.
+        silent: Whether nobody listens there at all.
         nobody: What a client without a certificate came to.
         strangers: What clients with certificates of others came to, by what they are.
         device: What a device of ours came to: the control.
@@ -30,6 +31,7 @@ class Door:
     place: str
     plain: Outcome | None
     tls: bool
+    silent: bool = False
     nobody: Outcome | None = None
     strangers: Mapping[str, Outcome] = field(default_factory=dict)
     device: Outcome | None = None

@@ -28,6 +28,10 @@ def no_doors(facts: Facts) -> Iterator[Evidence]:
         yield fault("no port of the broker was found: does it run?", "the target")
 
 
+def _dark(door: Door) -> str:
+    return "nobody listens there" if door.silent else "it speaks neither MQTT nor TLS"
+
+
 def encrypted(facts: Facts) -> Iterator[Evidence]:
     """Look for MQTT in the clear, at every door and in every client's settings."""
     yield from no_doors(facts)
@@ -37,7 +41,7 @@ def encrypted(facts: Facts) -> Iterator[Evidence]:
         elif door.tls:
             yield seen("speaks TLS, and gives no MQTT answer without it", door.place)
         else:
-            yield fault("speaks neither MQTT nor TLS; is this the broker?", door.place)
+            yield fault(_dark(door), door.place)
     for client in facts.clients:
         told = f"connects to {client.host}:{client.port}"
         if client.tls:
@@ -105,7 +109,8 @@ def mutual(facts: Facts) -> Iterator[Evidence]:
     yield from no_doors(facts)
     for door in facts.doors:
         if not door.tls:
-            yield fault("asks for no certificate: it does not speak TLS", door.place)
+            asks = f"asks for no certificate: {_dark(door)}" if door.plain is None else "asks for no certificate"
+            yield fault(asks, door.place)
             continue
         yield from _shut(door)
     if "broker" in facts.parts:
@@ -128,6 +133,8 @@ def _shut(door: Door) -> Iterator[Evidence]:
             yield seen(f"refuses {who}: {outcome.reason}", door.place)
         elif outcome.accepted:
             yield fault(f"lets {who} in", door.place)
+        elif outcome.stage in {"mqtt", "authorised"}:
+            yield fault(f"lets {who} past TLS, as far as MQTT ({outcome})", door.place)
         else:
             yield fault(f"does not refuse {who} for the certificate ({outcome})", door.place)
 

@@ -5,6 +5,7 @@ from labkit.display.chain_tree import ChainTree, chain_tree
 from labkit.display.efuse_map import EfuseMap, efuse_map
 from labkit.display.flash_map import FlashMap, Region, flash_map, partition_regions
 from labkit.display.handshakes import Timeline, timeline
+from labkit.display.live_view import LiveView
 from labkit.display.outcomes import outcome_table
 from labkit.display.reachability import Grid, reachability
 from labkit.display.sources import Call, side_by_side
@@ -23,6 +24,7 @@ __all__ = [
     "FlashMap",
     "Grid",
     "Lane",
+    "LiveView",
     "Region",
     "StateLanes",
     "Table",

@@ -17,7 +17,7 @@ from labkit.audit import PARTS, Target
 from labkit.broker import Acl, Broker, BrokerConfig
 from labkit.clock import SYSTEM_CLOCK, FixedClock
 from labkit.mqtt import Endpoint, Identity
-from labkit.pki import Issued, Store
+from labkit.pki import Issued, Key, Store, make_request
 from labkit.pki.flawed import craft
 from labkit.pki.identities import IdentityFiles
 from labkit.pki.profiles import OPERATOR, SERVER
@@ -205,20 +205,33 @@ class Plant:
         self.revoked = None
         if "never-retired" not in self.faults:
             past.retire(RETIRED)
-            self.revoked = self._put_away(leaver)
+            self.revoked = self.put_away(leaver)
         if "forgotten-list" in self.faults:
             gone = past.enrol(FORGOTTEN)
             past.retire(FORGOTTEN, publish=False)
-            self._put_away(gone)
+            self.put_away(gone)
         past.at(0)
         if "long-token" in self.faults:
             past.token("sensor-001", hours=24 * 365)
 
-    def _put_away(self, files: IdentityFiles) -> Identity:
+    def put_away(self, files: IdentityFiles) -> Identity:
         """Take the identity of a device that is out of service from the shelf of those in service."""
         away = make_folder(self.folder / "retired", private=True)
         paths = [path.replace(away / path.name) for path in (files.certificate, files.key)]
         return Identity(*paths)
+
+    def drill_renewal(self, name: str) -> None:
+        """Let a device renew over HTTPS with the certificate that it has, confirm, and keep the new one.
+
+        Raises:
+            RefusedError: The service said no.
+        """
+        self.office.act(name, "renewal")
+        old, key = self.identity(name), Key.generate()
+        granted = self.office.client(old).renew(make_request(key, name))
+        write_atomic(old.key, key.pem(), secret=True)
+        write_atomic(old.certificate, str(granted["certificate"]).encode())
+        self.office.client(old).call("POST", "/renew/confirm")
 
     def _issue_past_the_desk(self, folder: Path) -> None:
         authority, now = self.store.authority(), SYSTEM_CLOCK.now()

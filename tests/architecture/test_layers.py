@@ -172,6 +172,8 @@ PURE = (
     "audit/markdown.py",
     "audit/page.py",
     "audit/passwords.py",
+    "audit/dependencies.py",
+    "audit/privacy.py",
     "audit/monitor/events.py",
     "audit/monitor/alerts.py",
     "audit/monitor/detectors.py",

@@ -21,6 +21,7 @@ _ORDER = (
     "esp32-flashing",
     "provisioning",
     "segmentation",
+    "audit",
 )
 
 

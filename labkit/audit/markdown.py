@@ -65,7 +65,7 @@ def _bullet(evidence: Evidence) -> str:
 def comparison(before: Report, after: Report, changes: Sequence[Change]) -> str:
     """Return what changed from one report to the next, as Markdown."""
     lines = [
-        f"# {_plain(after.title)}, before and after",
+        f"# Before and after: {_plain(after.title)}",
         "",
         f"Before ({before.at:%Y-%m-%d %H:%M} UTC): {before.summary()}.",
         f"After ({after.at:%Y-%m-%d %H:%M} UTC): {after.summary()}.",

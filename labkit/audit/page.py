@@ -32,7 +32,8 @@ summary .verdict { font-weight: 600; } summary code { color: var(--soft); }
 .inner { margin: .5rem 0 .6rem; padding-left: 1rem; border-left: 3px solid var(--line); overflow-wrap: anywhere; }
 ul.evidence { padding-left: 1.1rem; } ul.evidence .where { color: var(--soft); font: .85em ui-monospace, monospace; }
 table { border-collapse: collapse; width: 100%; } th, td { text-align: left; vertical-align: top; padding: .4rem .6rem;
-  border-bottom: 1px solid var(--line); overflow-wrap: anywhere; }
+  border-bottom: 1px solid var(--line); } th code, td:not(.long) { white-space: nowrap; } td.long { overflow-wrap: anywhere; }
+.sum + h2 + ul .soft, summary code { white-space: nowrap; }
 @media (max-width: 40rem) { summary { grid-template-columns: 1fr; gap: 0; } }
 @media print { details { break-inside: avoid; } }
 """
@@ -102,17 +103,20 @@ def _evidence(evidence: Evidence) -> str:
 
 def comparison_page(before: Report, after: Report, changes: Sequence[Change]) -> str:
     """Return what changed from one report to the next, as one page."""
+    changed = [change for change in changes if change.kind not in {"same", "not compared"}]
+    rest = len(changes) - len(changed)
     rows = "".join(
         f"<tr><th scope='row'><code>{change.item.id}</code></th>{_cell(change.before)}{_cell(change.after)}"
-        f"<td>{change.kind}</td><td>{_changed(change)}</td></tr>"
-        for change in changes
+        f"<td>{change.kind}</td><td class='long'>{_changed(change)}</td></tr>"
+        for change in changed
     )
     return _document(
         f"{after.title}, before and after",
-        f"<h1>{html.escape(after.title)}, before and after</h1>"
+        f"<h1>Before and after: {html.escape(after.title)}</h1>"
         f'<p class="soft">{before.at:%Y-%m-%d %H:%M}: {before.summary()}. {after.at:%Y-%m-%d %H:%M}: {after.summary()}.</p>'
         "<table><thead><tr><th scope='col'>item</th><th scope='col'>before</th><th scope='col'>after</th>"
-        f"<th scope='col'></th><th scope='col'>what changed</th></tr></thead><tbody>{rows}</tbody></table>",
+        f"<th scope='col'></th><th scope='col'>what changed</th></tr></thead><tbody>{rows}</tbody></table>"
+        f'<p class="soft">{rest} items are as they were, or were not in both audits.</p>',
     )
 
 

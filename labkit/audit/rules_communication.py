@@ -109,7 +109,9 @@ def mutual(facts: Facts) -> Iterator[Evidence]:
     yield from no_doors(facts)
     for door in facts.doors:
         if not door.tls:
-            asks = f"asks for no certificate: {_dark(door)}" if door.plain is None else "asks for no certificate"
+            asks = (
+                f"asks for no certificate: {_dark(door)}" if door.plain is None else "asks for no certificate"
+            )
             yield fault(asks, door.place)
             continue
         yield from _shut(door)

@@ -31,7 +31,7 @@ def audit() -> None:
       labkit audit run                     the plant of this workspace; its broker must run
       labkit audit run --flash dump.bin    whatever can be read in a dump of a flash
       labkit audit diff                    the last two audits
-      labkit audit report --html audit.html
+      labkit audit report --html a.html    the last audit as a page
       labkit audit items                   what is asked, and how to mend it
     """  # noqa: D301 - click wants the character itself
 

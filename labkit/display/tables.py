@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import html
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 _WIDTH = 60
+_NAME = 22
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Table:
         rows: The cells. A line feed in a cell begins a new line.
         note: A sentence below it.
         code: Whether what stands in all columns but the first is code.
+        links: Where a cell with exactly this text leads to, on a page.
     """
 
     title: str
@@ -30,6 +32,7 @@ class Table:
     rows: Sequence[Sequence[object]]
     note: str = ""
     code: bool = False
+    links: Mapping[str, str] = field(default_factory=dict)
 
     def _repr_html_(self) -> str:
         head = "".join(f'<th scope="col" style="{_CELL}">{_safe(column)}</th>' for column in self.columns)
@@ -45,9 +48,15 @@ class Table:
 
     def _cells(self, row: Sequence[object]) -> str:
         first, *rest = row
-        head = f'<th scope="row" style="{_CELL}">{_safe(first)}</th>'
+        # Names are not broken at their hyphens, sentences may be.
+        whole = ";white-space:nowrap" if all(len(str(each[0])) <= _NAME for each in self.rows) else ""
+        head = f'<th scope="row" style="{_CELL}{whole}">{self._linked(first)}</th>'
         style = _CELL + (";font-family:ui-monospace,monospace;font-size:.85em" if self.code else "")
-        return head + "".join(f'<td style="{style}">{_safe(cell)}</td>' for cell in rest)
+        return head + "".join(f'<td style="{style}">{self._linked(cell)}</td>' for cell in rest)
+
+    def _linked(self, cell: object) -> str:
+        target = self.links.get(str(cell))
+        return f'<a href="{html.escape(target)}">{_safe(cell)}</a>' if target else _safe(cell)
 
     def __repr__(self) -> str:
         return str(self)

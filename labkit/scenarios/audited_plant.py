@@ -73,7 +73,8 @@ class Plant:
         self.revoked: Identity | None = None
 
     def __repr__(self) -> str:
-        return f"<Plant in {self.folder.name}, {len(self.faults)} faults planted>"
+        where = f"port {self.port}" if self._broker else "no port"
+        return f"<Plant: broker on {where}, {len(self.tools)} tools, {len(self.faults)} faults planted>"
 
     def __enter__(self) -> Self:
         try:

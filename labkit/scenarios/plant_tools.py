@@ -10,6 +10,7 @@ import base64
 import configparser
 import http.server
 import json
+import re
 import threading
 import tomllib
 from contextlib import contextmanager
@@ -100,6 +101,12 @@ def write_flows(folder: Path, *, broker_port: int, tls: bool, verify: bool) -> N
         {"id": "in1", "type": "mqtt in", "topic": "devices/+/telemetry/#", "broker": "broker1"},
     ]  # fmt: skip
     (folder / FLOWS).write_text(json.dumps(nodes, indent=2) + "\n", encoding="utf-8")
+
+
+def shown(folder: Path) -> str:
+    """Return the settings of all three to look at; random passwords are not shown."""
+    texts = [f"--- {name}\n{(folder / name).read_text(encoding='utf-8')}" for name in SETTINGS.values()]
+    return re.sub(r"[A-Za-z0-9_-]{20}", "(a random password)", "\n".join(texts))
 
 
 def _dashboard(path: Path) -> Login:

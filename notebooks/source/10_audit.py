@@ -82,7 +82,7 @@ before.summary()
 # %%
 from labkit.course.lessons.audit import overview
 
-Table("What fails, and what needs a person", ("verdict", "item", "the first piece of evidence"), overview(before))
+Table("What fails, and what needs a person", ("item", "verdict", "the first piece of evidence"), overview(before))
 
 # %% [markdown]
 # Each line is something that was *seen*, with the place where it was seen. That is what you hand to whoever has to mend it. "Your TLS is bad" starts a discussion; "127.0.0.1:36175 answers a CONNECT without TLS" ends one.
@@ -95,15 +95,17 @@ Table("What fails, and what needs a person", ("verdict", "item", "the first piec
 # %%
 from labkit.course.lessons.audit import FINDERS, found
 
-for mistake in ("hardcoded-credentials", "no-tls", "unpatched-firmware"):
-    lab.claim(mistake, found(before, FINDERS[mistake]))
+lab.claim("hardcoded-credentials", found(before, FINDERS["hardcoded-credentials"]))
+lab.claim("no-tls", found(before, FINDERS["no-tls"]))
+lab.claim("unpatched-firmware", found(before, FINDERS["unpatched-firmware"]))
 
 # %% [markdown]
 # The secret in the firmware was found in the *bytes* of the image, by what a private key looks like. It does not matter what the variable was called. The report names its offset and its kind, and never the secret: reports travel.
 
 # %%
-for mistake in ("open-debug-ports", "default-passwords", "no-rotation"):
-    lab.claim(mistake, found(before, FINDERS[mistake]))
+lab.claim("open-debug-ports", found(before, FINDERS["open-debug-ports"]))
+lab.claim("default-passwords", found(before, FINDERS["default-passwords"]))
+lab.claim("no-rotation", found(before, FINDERS["no-rotation"]))
 
 # %% [markdown]
 # See one of them with your own eyes. This is what anybody on the same network can do with the door that was left open, without a certificate and without a password:
@@ -159,8 +161,9 @@ for step in BY_ID["access-2"].steps:
 # What you have at hand: `plant.folder` has the tools' settings (`grafana.ini`, `influxdb.conf`, `node-red-settings.json`, `flows.json`), which are read anew at each request. `plant.config` and `plant.broker.acl` are the broker's configuration and rules; `plant.restart_broker(config, acl)` puts others to work. Papers are in `plant.folder / "documents"`. Example: after `mend`, `access-2` passes if the dashboard's password is none that everybody knows. Stuck? `lab.hint("audit.1")`, up to three times.
 
 # %%
-for name in ("grafana.ini", "influxdb.conf", "node-red-settings.json"):
-    print(f"--- {name}", (plant.folder / name).read_text(), sep="\n")
+from labkit.scenarios.plant_tools import shown
+
+print(shown(plant.folder))
 
 # %% exercise="audit.1" kind="defend-it"
 PLANS = {}
@@ -176,9 +179,12 @@ def mend(plant):
     ini.write_text(ini.read_text().replace("password = admin", f"password = {secrets.token_urlsafe(15)}"))
     first, *_ = plant.config.listeners
     plant.restart_broker(replace(plant.config, listeners=(first,), allow_anonymous=False), DEVICE_ACL)
-    PLANS["access-2"] = "The dashboard kept the password it came with. Asha sets a random one from the password manager today; the list is tried again."
-    PLANS["communication-1"] = "A second listener without TLS was left from a test. Ben deletes it from mosquitto.conf and restarts; a plain CONNECT must get no answer."
-    PLANS["access-1"] = "A pattern lets every device write below devices/. Ben goes back to the course's rules; an observer must hear nothing of another's topics."
+    PLANS["access-2"] = """The dashboard kept the password it came with.
+    Asha sets a random one from the password manager today; then the list is tried again."""
+    PLANS["communication-1"] = """A listener without TLS was left from a test. Ben deletes it
+    and restarts the broker tonight; a plain CONNECT must get no answer."""
+    PLANS["access-1"] = """A pattern lets every device write below devices/. Ben goes back to
+    the rules of the course; an observer must hear nothing in the topics of others."""
     # END SOLUTION
 
 
@@ -219,7 +225,7 @@ final = audit(plant.target)
 lab.claim("mended", found(final))
 
 # %%
-Table("What a person still has to read", ("verdict", "item", "the record"), overview(final))
+Table("What a person still has to read", ("item", "verdict", "the record"), overview(final))
 
 # %% [markdown]
 # ## An incident, against the clock
@@ -257,7 +263,7 @@ lab.claim("clean", found(incident.clean()))
 Table("From the first line to a clean state", ("seconds", "what"), incident.timeline())
 
 # %% [markdown]
-# The machine's part took about a second. In a real plant the long step is the second line: *somebody reads the alert*. That is what the incident response plan is for, and why the checklist wants a person to have read it within a year.
+# The machine's part is the short one. In a real plant the long step comes after the second line: *somebody reads the alert*. That is what the incident response plan is for, and why the checklist wants a person to have read it within a year.
 
 # %% [markdown]
 # ## Less is more
@@ -437,9 +443,10 @@ print(run([sys.executable, "-m", "labkit", "audit", "--help"]).stdout)
 # What to take away from each lesson, and your own evidence for it: the claims that held when *you* ran it in this workspace.
 
 # %%
-from labkit.course.lessons.audit import course_map
+from labkit.course.lessons.audit import course_map, pages
 
-Table("What you can show", ("topic", "take away", "your evidence", "lesson"), course_map(lab))
+columns = ("topic", "take away", "your evidence", "lesson")
+Table("What you can show", columns, course_map(lab), links=pages())
 
 # %% [markdown]
 # ## What you proved

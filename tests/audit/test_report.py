@@ -125,7 +125,8 @@ class Tags(HTMLParser):
 def test_a_page_shows_hostile_names_as_names() -> None:
     """What a client chose as its name becomes no tag in a page, and nothing is loaded from anywhere."""
     hostile = report(judged("access-1", fault(HOSTILE, HOSTILE)))
-    for text in (page(hostile), comparison_page(report(), hostile, compare(report(), hostile))):
+    before = report(judged("access-1", seen("a", "b")))
+    for text in (page(hostile), comparison_page(before, hostile, compare(before, hostile))):
         tags = Tags()
         tags.feed(text)
         assert "script" not in tags.found

@@ -13,8 +13,8 @@ from labkit.audit.privacy import SAMPLES, judge
 from labkit.audit.shelf import read_report, write_report
 from labkit.clock import SYSTEM_CLOCK
 from labkit.course.lab import ready_authority
-from labkit.course.lesson import Check, CheckResult, Claim, Lesson, Prediction
-from labkit.course.lessons.audit_questions import QUESTIONS
+from labkit.course.lesson import Check, CheckResult, Claim, Lesson
+from labkit.course.lessons.audit_questions import PREDICTIONS, QUESTIONS
 from labkit.errors import LessonUnknownError, ReportUnreadableError
 from labkit.outcome import ACCEPTED, Outcome
 from labkit.workspace import make_folder, write_atomic
@@ -65,65 +65,6 @@ CLAIMS = (
     Claim("certificate-door", "A door for certificates passes it.", "audit"),
 )  # fmt: skip
 
-PREDICTIONS = (
-    Prediction(
-        "hardcoded",
-        "The factory builds one application image for every device. Where will the audit look for secrets in it?",
-        {
-            "names": "in variables that are called password",
-            "bytes": "in its bytes, whatever they are called",
-            "source": "in its source",
-        },
-        "bytes",
-        {
-            "names": "An image has no variables any more. A thief searches bytes.",
-            "source": "The auditor has no source, and neither has the thief.",
-        },
-    ),
-    Prediction(
-        "stopped",
-        "Somebody stops the broker before the audit. What becomes of the items that try to get in?",
-        {
-            "pass": "they pass: nobody gets in",
-            "fail": "they fail: the control does not get in either",
-            "na": "they do not apply",
-        },
-        "fail",
-        {
-            "pass": "Then unplugging the network would be the best security there is. A refusal needs a positive control.",
-            "na": "The plant was said to have a broker. What can't be shown is not there.",
-        },
-    ),
-    Prediction(
-        "incident",
-        "A stolen device tries to command its neighbour, four times. The broker refuses. Who notices, and when?",
-        {
-            "nobody": "nobody: it was refused, so nothing happened",
-            "third": "the monitor, at the third line in the log",
-            "renewal": "the service, at the next renewal",
-        },
-        "third",
-        {
-            "nobody": "A refusal is the best news that a log has: it says who tried, before anything happened.",
-            "renewal": "That finds a copy. Here somebody misbehaves, and the log says so today.",
-        },
-    ),
-    Prediction(
-        "tokens",
-        "One broker, two doors: ids and tokens over TLS, and certificates. Which items tell them apart?",
-        {
-            "tls": "encryption: the token's door is weaker",
-            "mutual": "mutual TLS: who is asked for what before MQTT begins",
-            "passwords": "default passwords: a token is one",
-        },
-        "mutual",
-        {
-            "tls": "Both doors speak the same TLS with the same suites.",
-            "passwords": "A random token is on no list. What is wrong with it comes later, when it is copied.",
-        },
-    ),
-)
-
 
 def found(report: Report, *items: str) -> Outcome:
     """Return what a report says of items as an outcome at stage `audit`: accepted only if none fails."""
@@ -139,9 +80,9 @@ def found(report: Report, *items: str) -> Outcome:
 
 
 def overview(report: Report) -> list[tuple[str, str, str]]:
-    """Return verdict, item and first fault of each item that fails, and of those that need a person."""
+    """Return item, verdict and first fault of each item that fails, and of those that need a person."""
     wanted = [each for each in report.judged if each.verdict in {Verdict.FAIL, Verdict.PERSON}]
-    return [(each.verdict.value, each.item.id, _first(each)) for each in wanted]
+    return [(each.item.id, each.verdict.value, _first(each)) for each in wanted]
 
 
 def _first(judged: Judged) -> str:
@@ -426,6 +367,12 @@ def course_map(lab: Lab) -> list[tuple[str, str, str, str]]:
         held = [name for name, holds in Progress(lab.workspace, slug).all("claims").items() if holds]
         rows.append((topic, takeaway, _evidence(slug, held), slug))
     return rows
+
+
+def pages() -> dict[str, str]:
+    """Return the notebook of each lesson, as far as it lies beside this one."""
+    found = {slug: sorted(Path.cwd().glob(f"[0-9]*_{slug}.ipynb")) for slug, *_ in TAKEAWAYS}
+    return {slug: paths[0].name for slug, paths in found.items() if paths}
 
 
 def _evidence(slug: str, held: Sequence[str]) -> str:

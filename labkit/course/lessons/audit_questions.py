@@ -1,6 +1,65 @@
-"""The questions of lesson audit."""
+"""The predictions and questions of lesson audit."""
 
-from labkit.course.lesson import Question
+from labkit.course.lesson import Prediction, Question
+
+PREDICTIONS = (
+    Prediction(
+        "hardcoded",
+        "The factory builds one application image for every device. Where will the audit look for secrets in it?",
+        {
+            "names": "in variables that are called password",
+            "bytes": "in its bytes, whatever they are called",
+            "source": "in its source",
+        },
+        "bytes",
+        {
+            "names": "An image has no variables any more. A thief searches bytes.",
+            "source": "The auditor has no source, and neither has the thief.",
+        },
+    ),
+    Prediction(
+        "stopped",
+        "Somebody stops the broker before the audit. What becomes of the items that try to get in?",
+        {
+            "pass": "they pass: nobody gets in",
+            "fail": "they fail: the control does not get in either",
+            "na": "they do not apply",
+        },
+        "fail",
+        {
+            "pass": "Then unplugging the network would be the best security there is. A refusal needs a positive control.",
+            "na": "The plant was said to have a broker. What can't be shown is not there.",
+        },
+    ),
+    Prediction(
+        "incident",
+        "A stolen device tries to command its neighbour, four times. The broker refuses. Who notices, and when?",
+        {
+            "nobody": "nobody: it was refused, so nothing happened",
+            "third": "the monitor, at the third line in the log",
+            "renewal": "the service, at the next renewal",
+        },
+        "third",
+        {
+            "nobody": "A refusal is the best news that a log has: it says who tried, before anything happened.",
+            "renewal": "That finds a copy. Here somebody misbehaves, and the log says so today.",
+        },
+    ),
+    Prediction(
+        "tokens",
+        "One broker, two doors: ids and tokens over TLS, and certificates. Which items tell them apart?",
+        {
+            "tls": "encryption: the token's door is weaker",
+            "mutual": "mutual TLS: who is asked for what before MQTT begins",
+            "passwords": "default passwords: a token is one",
+        },
+        "mutual",
+        {
+            "tls": "Both doors speak the same TLS with the same suites.",
+            "passwords": "A random token is on no list. What is wrong with it comes later, when it is copied.",
+        },
+    ),
+)
 
 QUESTIONS = (
     Question(

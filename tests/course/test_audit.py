@@ -1,0 +1,298 @@
+"""The exercises of lesson audit: right answers pass, wrong ones are told what is wrong."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from labkit.audit import BY_ID, MISTAKES, audit
+from labkit.audit.dependencies import ADVISORIES, audit_lock, older, read_lock
+from labkit.audit.privacy import NEEDS, SAMPLES, judge, minimise
+from labkit.audit.shelf import write_report
+from labkit.broker import DEVICE_ACL
+from labkit.course.lab import Lab, open_lab
+from labkit.course.lessons import audit as lesson
+from labkit.course.lessons import find, slugs
+from labkit.scenarios.audited_plant import Plant, weak_plant
+from labkit.scenarios.plant_faults import choose_faults
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from labkit.audit import Report
+    from labkit.broker import Mosquitto
+    from labkit.course.lesson import CheckResult
+
+pytestmark = pytest.mark.broker
+
+PLAN = "The file is grafana.ini; Asha changes it on Monday morning, and Ben tries the list of passwords once more."
+
+
+@pytest.fixture(scope="module")
+def lab(mosquitto: Mosquitto, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """Return the lesson's lab."""
+    opened = open_lab("audit", workspace=tmp_path_factory.mktemp("lab") / "w")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def plant(lab: Lab) -> Iterator[Plant]:
+    """Return the lesson's plant."""
+    with weak_plant(lab.workspace, lesson.SEED) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def before(plant: Plant) -> Report:
+    """Return the audit of the weak plant."""
+    return audit(plant.target)
+
+
+def make_weak(plant: Plant) -> None:
+    """Make the plant as weak as it was, after something was mended in it."""
+    plant.plant({"never-renewed"})
+    plant.plant(choose_faults(lesson.SEED))
+
+
+def check(lab: Lab, number: int) -> CheckResult:
+    """Run one of the lesson's checks."""
+    return find("audit").checks[number - 1].run(lab)
+
+
+def test_nothing_done_is_not_attempted(lab: Lab) -> None:
+    """Before anything was run, no exercise is attempted."""
+    assert {"not-attempted"} == {check(lab, number).status for number in (1, 2, 3)}
+
+
+def test_the_six_mistakes_have_their_finders(before: Report) -> None:
+    """In the lesson's plant each mistake is found by the item that the lesson names."""
+    assert set(MISTAKES) == set(lesson.FINDERS) == set(before.mistakes())
+    for mistake, item in lesson.FINDERS.items():
+        assert mistake == BY_ID[item].mistake
+        assert item in before.failed()
+
+
+# --- exercise 1 ---------------------------------------------------------------------------------------------------
+
+
+def three(plant: Plant) -> None:
+    """Mend three things."""
+    ini = plant.folder / "grafana.ini"
+    ini.write_text(ini.read_text().replace("password = admin", "password = correct-horse-battery"))
+    config = replace(plant.config, listeners=plant.config.listeners[:1], allow_anonymous=False)
+    plant.restart_broker(config, DEVICE_ACL)
+
+
+def one(plant: Plant) -> None:
+    """Mend one thing."""
+    ini = plant.folder / "grafana.ini"
+    ini.write_text(ini.read_text().replace("password = admin", "password = correct-horse-battery"))
+
+
+def other_password(plant: Plant) -> None:
+    """Choose another password that everybody knows."""
+    ini = plant.folder / "grafana.ini"
+    ini.write_text(ini.read_text().replace("password = admin", "password = password"))
+
+
+def at_a_price(plant: Plant) -> None:
+    """Mend three things, and let the log fall silent."""
+    three(plant)
+    plant.restart_broker(replace(plant.config, log_type="information"))
+
+
+PLANS = dict.fromkeys(("access-1", "access-2", "communication-1"), PLAN)
+
+
+@pytest.mark.parametrize(
+    ("plans", "status", "word"),
+    [
+        ({}, "failed", "0 words"),
+        ({**PLANS, "access-2": "Change it."}, "failed", "has 2 words"),
+        ({**PLANS, "access-2": BY_ID["access-2"].remedy}, "failed", "own text"),
+        ({"access-2": PLAN, "network-3": PLAN, "network-4": PLAN}, "failed", "1 of the"),
+        (PLANS, "passed", "access-1, access-2"),
+    ],
+)
+def test_plans_are_judged(  # noqa: PLR0917 - fixtures and cases
+    lab: Lab, mended: Report, before: Report, plans: Mapping[str, str], status: str, word: str
+) -> None:
+    """Three mended items pass with a plan each; none, a short one, a copied one, and those of others are told."""
+    folder = lab.workspace.path(lesson.SHELF)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_report(folder / "before.json", before)
+    write_report(folder / "after.json", mended)
+    (folder / "plans.json").write_text(json.dumps(plans))
+    result = check(lab, 1)
+    assert (status, True) == (result.status, word in result.have), result
+
+
+@pytest.fixture(scope="module")
+def mended(lab: Lab, plant: Plant, before: Report) -> Report:
+    """Return the audit after three things were mended; the plant is made weak again."""
+    after = lesson.remediate(lab, plant, before, three, PLANS)
+    assert "passed" == check(lab, 1).status
+    make_weak(plant)
+    return after
+
+
+@pytest.mark.parametrize(
+    ("mend", "word"),
+    [
+        (one, "1 items"),
+        pytest.param(other_password, "0 items", marks=pytest.mark.slow),
+        pytest.param(at_a_price, "monitoring-1 did not fail before", marks=pytest.mark.slow),
+    ],
+)
+def test_mending_is_judged_by_what_it_did(
+    lab: Lab, plant: Plant, before: Report, mend: Callable[[Plant], None], word: str
+) -> None:
+    """Too few mended items, none, or a price for it are told."""
+    lesson.remediate(lab, plant, before, mend, PLANS)
+    make_weak(plant)
+    result = check(lab, 1)
+    assert ("failed", True) == (result.status, word in result.have), result
+
+
+def test_a_stub_leaves_nothing(lab: Lab, plant: Plant, before: Report) -> None:
+    """A function that raises leaves no report, and the exercise is not attempted."""
+
+    def stub(_: Plant) -> None:
+        raise NotImplementedError
+
+    with pytest.raises(NotImplementedError):
+        lesson.remediate(lab, plant, before, stub, {})
+    assert "not-attempted" == check(lab, 1).status
+
+
+# --- exercise 2 ---------------------------------------------------------------------------------------------------
+
+
+def forbidding(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Name what may not leave."""
+    private = {"wifi", "gps", "owner", "device_id", "firmware", "motion"}
+    rest = {key: value for key, value in payload.items() if key not in private}
+    return {**rest, **minimise(payload)}
+
+
+def exact(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Round nothing."""
+    return {need.field: payload[need.field] for need in NEEDS if need.field in payload}
+
+
+def silent(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Let nothing leave."""
+    return {}
+
+
+def invented(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Send a round number that nobody has measured."""
+    return {**minimise(payload), "humidity": 5}
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "word"),
+    [
+        (minimise, "passed", "nothing left the device"),
+        (forbidding, "failed", "bluetooth_neighbours"),
+        (exact, "failed", "finer"),
+        (silent, "failed", "is needed"),
+        (invented, "failed", "not what the device has measured"),
+        (lambda _: "nothing", "failed", "not a dict"),
+    ],
+)
+def test_payloads_are_minimised(
+    lab: Lab, answer: Callable[[Mapping[str, Any]], Any], status: str, word: str
+) -> None:
+    """What is needed, coarsely, passes; a list of what may not leave, precision, silence and inventions are told."""
+    lesson.shrink(lab, answer)
+    result = check(lab, 2)
+    assert (status, True) == (result.status, word in result.have), result
+
+
+def test_our_own_twin_is_minimal() -> None:
+    """Our minimise passes our judge for each reading, and NaN never leaves."""
+    for sample in SAMPLES:
+        assert [] == judge(sample, minimise(sample))
+    assert "temperature" not in minimise(SAMPLES[2])
+
+
+# --- exercise 3 ---------------------------------------------------------------------------------------------------
+
+
+def by_words(pins: Any, advisories: Any) -> set[str]:
+    """Compare versions as words."""
+    return {p.name for p in pins for a in advisories if p.name == a.package and p.version < a.fixed}
+
+
+def right(pins: Any, advisories: Any) -> set[str]:
+    """Compare versions as numbers."""
+    return {p.name for p in pins for a in advisories if p.name == a.package and older(p.version, a.fixed)}
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "word"),
+    [
+        (right, "passed", "no hole"),
+        (by_words, "failed", "idna"),
+        (lambda *_: set(), "failed", "among those"),
+        (lambda pins, _: {p.name for p in pins}, "failed", "no hole on the list"),
+    ],
+)
+def test_holes_are_found(lab: Lab, answer: Callable[..., Any], status: str, word: str) -> None:
+    """Numbers find the holes; words miss one, and everything is too much."""
+    lesson.search_locks(lab, answer)
+    result = check(lab, 3)
+    assert (status, True) == (result.status, word in result.have), result
+
+
+def test_our_own_lock_is_sound() -> None:
+    """Every package of the course is pinned, has hashes, and has no hole that is on the list."""
+    import datetime as dt
+
+    text = lesson.lock_text()
+    assert [] == audit_lock(text, today=dt.date(2025, 10, 1))
+    assert len(read_lock(text)) > 100
+    spoilt = text.replace("alembic==", "alembic>=", 1).replace("--hash=sha256:", "--hash=md5:", 1)
+    assert {"not-pinned"} <= {found.rule for found in audit_lock(spoilt, today=dt.date(2025, 10, 1))}
+    assert ["old-list"] == [found.rule for found in audit_lock(text, today=dt.date(2026, 10, 1))]
+
+
+@pytest.mark.parametrize(
+    ("version", "than", "wanted"),
+    [
+        ("1.9", "1.10", True),
+        ("1.10", "1.9", False),
+        ("2", "2.0", False),
+        ("2.1.post1", "2.1", False),
+        ("2.0rc1", "2.0", True),
+        ("3+local", "2", False),
+    ],
+)
+def test_versions_are_compared_as_numbers(version: str, than: str, wanted: bool) -> None:  # noqa: FBT001
+    """Ten is more than nine; what is no row of numbers is looked at."""
+    assert wanted is older(version, than)
+    assert all(older("0", known.fixed) for known in ADVISORIES)
+
+
+# --- the map --------------------------------------------------------------------------------------------------------
+
+
+def test_the_map_has_each_lesson(lab: Lab) -> None:
+    """Each lesson of the course but the first has a row, and the evidence is the reader's own."""
+    rows = lesson.course_map(lab)
+    assert set(slugs()) - {"start-here"} <= {row[3] for row in rows}
+    assert "not run" in next(row[2] for row in rows if row[3] == "tls")
+    lab.progress.set("claims", "no-tls", value=True)
+    assert "1 of 16 claims held" in next(row[2] for row in lesson.course_map(lab) if row[3] == "audit")
+
+
+def test_garbage_on_the_shelf_is_told(lab: Lab) -> None:
+    """Garbage where an answer should lie is told so, and raises nothing."""
+    for number, name in ((1, "after.json"), (2, "payloads.json"), (3, "holes.json")):
+        lab.workspace.write(f"{lesson.SHELF}/{name}", json.dumps("x") + "{")
+        assert "failed" == check(lab, number).status

@@ -127,7 +127,7 @@ class RomLoader:
 
     def _packet(self, packet: bytes) -> bytes:
         if self._reading is not None and len(packet) == 4:
-            return self._acknowledged(WORD.unpack(packet)[0])
+            return self._acknowledged(self._reading, WORD.unpack(packet)[0])
         if len(packet) < HEADER.size:
             return b""
         direction, op, length, checksum = HEADER.unpack_from(packet)
@@ -378,15 +378,12 @@ class RomLoader:
         offset, length, block, window = BEGIN.unpack(data)
         if not (0 < block <= LONGEST_BLOCK and 0 < window <= WIDEST_WINDOW):
             return self._reply(op, status=BAD_MESSAGE)
-        self._reading = FlashReader(self.flash.read(offset, length), block, window)
-        return self._reply(op) + self._acknowledged(0)
+        reading = FlashReader(self.flash.read(offset, length), block, window)
+        return self._reply(op) + self._acknowledged(reading, 0)
 
-    def _acknowledged(self, total: int) -> bytes:
-        if self._reading is None:
-            return b""
-        frames = self._reading.acknowledge(total)
-        if self._reading.finished:
-            self._reading = None
+    def _acknowledged(self, reading: FlashReader, total: int) -> bytes:
+        frames = reading.acknowledge(total)
+        self._reading = None if reading.finished else reading
         return frames
 
     def _run_user_code(self, _op: int, _data: bytes, _checksum: int) -> bytes:

@@ -191,7 +191,7 @@ class WiredBoard:
         """The port was closed: on a wire without reset lines, a reset."""
         kind, self._kind = self._kind, ""
         if self.loader.active and kind != "rfc2217":
-            self.boot("port closed")
+            self.boot(self._restart_why or "port closed")
 
     def changed(self, what: str, value: int) -> None:
         """The telnet client changed its rate or a line."""

@@ -294,6 +294,15 @@ def test_a_file_with_one_bit_wrong_is_refused(at: int, bit: int) -> None:
     assert "efuse" == caught.value.what
 
 
+def test_a_file_of_another_chip_or_length_is_refused() -> None:
+    """The offset says where it stops making sense."""
+    data = fresh("esp32").to_bytes()
+    for wrong, offset in ((data + b"x", 28), (data[:9] + b"esp8266" + data[16:], 9), (data[:-1], 28)):
+        with pytest.raises(FormatError) as caught:
+            Efuses.from_bytes(wrong)
+        assert offset == caught.value.offset
+
+
 @given(st.binary(max_size=400))
 def test_no_other_bytes_are_fuses(data: bytes) -> None:
     """Anything else is a format error."""

@@ -115,3 +115,10 @@ def test_every_byte_is_the_and_of_what_was_programmed(writes: list[tuple[int, by
         for n, byte in enumerate(data):
             model[offset + n] &= byte
     assert bytes(model) == flash.image()
+
+
+def test_a_chip_shows_its_size_and_not_its_content() -> None:
+    """What is in flash may be a key."""
+    flash = small()
+    flash.program(0, b"secret")
+    assert "NorFlash(size=0x4000, operations=1)" == repr(flash)

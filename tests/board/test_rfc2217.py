@@ -45,6 +45,14 @@ def test_rates_and_lines_are_told_and_confirmed() -> None:
     )
 
 
+def test_other_options_are_nothing_to_the_board() -> None:
+    """A subnegotiation of another option, or an empty one, is passed over."""
+    port = TelnetPort()
+    for body in (b"", b"\x2c", b"\x18\x01xterm"):
+        assert (b"", b"") == port.feed(bytes((IAC, SB)) + body + bytes((IAC, SE)))
+    assert [] == port.changes
+
+
 @given(st.binary(max_size=200), st.integers(1, 9))
 def test_payload_comes_through(data: bytes, step: int) -> None:
     """Any bytes pass, in any pieces, with commands between them."""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from labkit.board import PowerCut
 from labkit.board.loader_protocol import ROM_COMMANDS, STUB_COMMANDS, SYNC, checksum
 from labkit.board.slip import encode
-from tests.simulators.loader_host import DATA_AT, ENTRY, TEXT, TEXT_AT, LoaderHost
+from tests.simulators.loader_host import DATA_AT, ENTRY, MAC, TEXT, TEXT_AT, LoaderHost
 
 OK = (0, 0)
 FAILED = (1, 6)
@@ -183,6 +183,17 @@ def test_a_wrong_checksum_is_refused() -> None:
     assert b"abcd" == host.flash.read(0, 4)
 
 
+def test_fuses_are_read_and_burned_through_the_loader() -> None:
+    """The controller's registers are where the chip has them."""
+    host = LoaderHost("esp32c3")
+    host.sync()
+    base = 0x60008800
+    assert int.from_bytes(MAC[2:], "big") == host.words(0x0A, base + 0x44)[0]
+    for offset, value in ((0, 0x1234), (0x1CC, 0x5A5A), (0x1D4, 2 | 3 << 2)):
+        assert OK == host.words(0x09, base + offset, value, 0xFFFFFFFF, 0)[2]
+    assert b"\x34\x12" == host.efuses.block("BLOCK_USR_DATA")[:2]
+
+
 def test_the_checksum_is_the_exclusive_or() -> None:
     """The folded one equals the plain one, at every length."""
     for length in range(40):
@@ -321,6 +332,8 @@ def test_the_flash_chip_tells_of_itself() -> None:
         return host.words(0x0A, base + 0x80)[0]
 
     assert 0x1640EF == spi(0x9F, bits=24)
+    host.words(0x09, base, 1, 0xFFFFFFFF, 0)
+    assert 0x1640EF == host.words(0x0A, base + 0x80)[0]
     spi(0x01, data=0x1C, sent=8)
     assert 0 == spi(0x05, bits=8)
     spi(0x06)
@@ -384,3 +397,47 @@ def test_ram_of_the_data_segment_alone_runs_nothing() -> None:
     host.words(0x05, 4, 1, 0x1800, DATA_AT)
     host.block(0x07, 0, b"data")
     assert FAILED == host.words(0x06, 0, ENTRY)[2]
+
+
+def test_what_is_no_command_is_ignored_or_refused() -> None:
+    """Too short, an answer instead of a request, a wrong length, a wrong SYNC, an absurd window."""
+    host = LoaderHost()
+    host.sync()
+    assert [] == host.exchange(b"short")
+    assert [] == host.exchange(struct.pack("<BBHI", 1, 0x0A, 4, 0) + bytes(4))
+    (answer,) = host.exchange(struct.pack("<BBHI", 0, 0x0A, 9, 0) + bytes(4))
+    assert (1, 5) == tuple(answer[8:10])
+    assert (1, 5) == host.command(0x08, b"no sync")[2]
+    host.run_stub()
+    for block, window in ((0, 64), (0x8000, 64), (0x1000, 0), (0x1000, 5000)):
+        assert (0xC0, 0) == host.words(0xD2, 0, 0x1000, block, window)[2]
+    assert [] == host.exchange(struct.pack("<I", 4))
+    assert (0xC6, 0) == host.block(0x03, 0, b"abcd")
+
+
+def test_the_watchdog_of_the_c3_bites_when_it_is_locked() -> None:
+    """Set and locked it restarts the chip; locked without being set it does nothing."""
+    host = LoaderHost("esp32c3")
+    host.sync()
+    host.words(0x09, 0x600080A8, 0, 0xFFFFFFFF, 0)
+    assert ["download"] == kinds(host)
+    host.words(0x09, 0x60008090, 1 << 31, 0xFFFFFFFF, 0)
+    host.words(0x09, 0x600080A8, 0, 0xFFFFFFFF, 0)
+    assert ["restart"] == kinds(host)
+
+
+def test_running_user_code_has_no_answer() -> None:
+    """The stub leaves for the program at once."""
+    host = LoaderHost()
+    host.run_stub()
+    assert [] == host.raw(0xD3)
+    assert "restart" == kinds(host)[-1]
+
+
+def test_an_empty_block_writes_nothing() -> None:
+    """A block without data is taken, and nothing is erased for it."""
+    host = LoaderHost()
+    host.run_stub()
+    host.words(0x02, 0x1000, 4, 0x400, 0)
+    assert OK == host.block(0x03, 0, b"")
+    assert 0 == host.flash.operations

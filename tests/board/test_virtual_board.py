@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from labkit.board import VirtualBoard, running_at
+from labkit.board import CHIPS, VirtualBoard, running_at
 from labkit.board.board_files import BoardFiles
 from labkit.clock import Deadline
 from labkit.errors import (
@@ -157,6 +157,19 @@ def test_damaged_files_are_told(tmp_path: Path, name: str, content: bytes | None
     with pytest.raises(WorkspaceCorruptError) as caught, VirtualBoard.open(tmp_path / "a"):
         pass
     assert path == caught.value.path
+
+
+def test_files_of_two_boards_are_not_mixed(tmp_path: Path) -> None:
+    """Fuses of another chip, or a card of another format, are told."""
+    BoardFiles(tmp_path / "a").create(CHIPS["esp32"])
+    BoardFiles(tmp_path / "b").create(CHIPS["esp32c3"])
+    (tmp_path / "a" / "efuse.bin").write_bytes((tmp_path / "b" / "efuse.bin").read_bytes())
+    with pytest.raises(WorkspaceCorruptError, match="ESP32-C3"), VirtualBoard.open(tmp_path / "a"):
+        pass
+    card = tmp_path / "b" / "board.json"
+    card.write_text(card.read_text().replace('"format": 1', '"format": 2'))
+    with pytest.raises(WorkspaceCorruptError, match="format 2"), VirtualBoard.open(tmp_path / "b"):
+        pass
 
 
 def test_sync_is_boot_and_reset_and_closing_is_reset(tmp_path: Path) -> None:

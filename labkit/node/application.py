@@ -1,7 +1,7 @@
 """The sensor node as a board runs it: from its boot to its readings at the broker, and on.
 
-`application` makes it; `board` starts it with what a running program sees of a board. It logs what the firmware logs, word
-for word: a tag, a code, and values that are no secret.
+`application` makes it; `board` starts it with what a running program sees of a board. It logs as the firmware does: the
+same tags and codes, and values that are no secret. Where Python knows more of a reason than C does, `why` has it.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ class Node:
             if self._ready():
                 self._work()
         except MessageRefusedError as error:
-            self.log("lab_identity", error.code, why=reason_of(error))
+            self.log("lab_node", error.code, why=reason_of(error))
             self._give_up()
 
     def _required(self, key: str) -> str:
@@ -204,7 +204,7 @@ class Node:
             rolled_back=not pending and settle(self._values, self._board.version),
             renewing=stored.in_use and stored.staged,
         )
-        self.log("lab_boot", f"boot-{self._state}", device=self._device, version=self._board.version)
+        self.log("lab_node", f"boot-{self._state}", device=self._device, version=self._board.version)
 
     def _ready(self) -> bool:
         """Come by an identity, and return whether there is one."""
@@ -235,10 +235,10 @@ class Node:
         if action is Action.CONFIRM_IMAGE:
             self._board.mark_valid()
             settle(self._values, self._board.version)
-            self.log("lab_update", "update-confirmed", version=self._board.version)
+            self.log("lab_actions", "update-confirmed", version=self._board.version)
             self._tell_service(Version.parse(self._board.version), OK)
         elif action is Action.ROLL_BACK:
-            self.log("lab_update", "update-rolling-back", version=self._board.version)
+            self.log("lab_actions", "update-rolling-back", version=self._board.version)
             self._board.mark_invalid_and_reboot()
         elif action is Action.RESTART:
             self._board.restart()
@@ -254,7 +254,7 @@ class Node:
             except MessageRefusedError as error:
                 if error.code not in LATER:
                     raise
-                self.log("lab_provisioning", error.code, why=reason_of(error))
+                self.log("lab_service", error.code, why=reason_of(error))
                 failures += 1
                 self._pause(failures)
             else:
@@ -268,7 +268,7 @@ class Node:
     def _renew_if_due(self) -> None:
         verdict = self._enrolment.verdict()
         if verdict != "wait":
-            self.log("lab_identity", verdict)
+            self.log("lab_node", verdict)
         if verdict == "renew-due" or self._renewing():
             self._renew()
 
@@ -277,7 +277,7 @@ class Node:
         try:
             self._enrolment.renew()
         except MessageRefusedError as error:
-            self.log("lab_provisioning", error.code, why=reason_of(error))
+            self.log("lab_service", error.code, why=reason_of(error))
             self._happens(Event.RENEWAL_FAILED)
         else:
             self._happens(Event.RENEWED)
@@ -300,13 +300,13 @@ class Node:
                 client_id=self._device,
                 will=Will(status, topics.OFFLINE),
             ) as session:
-                self.log("lab_mqtt", "mqtt-connected", broker=broker.host, port=broker.port)
+                self.log("lab_session", "mqtt-connected", broker=broker.host, port=broker.port)
                 self._serve(session, status)
         except NotConnectedError as error:
             self._tell(error)
             return False
         except LabError as error:
-            self.log("lab_mqtt", "key-failed", why=type(error).__name__)
+            self.log("lab_node", "key-failed", why=type(error).__name__)
             return False
         return True
 
@@ -321,7 +321,7 @@ class Node:
         outcome = error.outcome
         assert isinstance(outcome, Outcome)  # noqa: S101 - whoever raises it says so
         code = "mqtt-refused" if outcome.stage in {"mqtt", "authorised"} else "tls-refused"
-        self.log("lab_mqtt", code, stage=outcome.stage, reason=outcome.reason)
+        self.log("lab_session", code, stage=outcome.stage, reason=outcome.reason)
 
     def _serve(self, session: Session, status: str) -> None:
         session.subscribe(topics.commands(self._device))
@@ -343,7 +343,7 @@ class Node:
                 due = self._uptime.milliseconds + again
             if self._renewing():
                 return
-        self.log("lab_mqtt", "mqtt-disconnected", reason=session.ended)
+        self.log("lab_session", "mqtt-disconnected", reason=session.ended)
 
     def _renewing(self) -> bool:
         return self._state is State.RENEWING
@@ -356,26 +356,27 @@ class Node:
     def _report(self, session: Session) -> None:
         reading = self._options.sensor.read()
         if reading is None:
-            self.log("lab_sensor", "reading-failed")
+            self.log("lab_actions", "reading-failed")
             return
         try:
             text = render(
                 self._device, reading, uptime=self._uptime.milliseconds // 1000, sequence=self._sent
             )
         except MessageRefusedError as error:
-            self.log("lab_sensor", error.code)
+            self.log("lab_actions", error.code)
             return
         code = session.publish(topics.telemetry(self._device), text)
         if code >= 0x80:
-            self.log("lab_mqtt", "mqtt-refused", stage="authorised", reason_code=code)
+            self.log("lab_session", "mqtt-refused", stage="authorised", reason_code=code)
             return
-        self.log("lab_mqtt", "telemetry-sent", seq=self._sent)
+        self.log("lab_actions", "telemetry-sent", seq=self._sent)
         self._sent += 1
 
     # --- commands ------------------------------------------------------------------------------------------------
 
     def _obey(self, session: Session, message: Message) -> int | None:
         """Do what a message says; return in how many milliseconds the next reading is due, where that changes."""
+        word = ""
         try:
             word = topics.command_word(self._device, message.topic)
             if word == "interval":
@@ -383,16 +384,19 @@ class Node:
             else:
                 command = commands.read_command(self._device, message.topic, message.payload)
         except MessageRefusedError as error:
-            self.log("lab_command", error.code, why=reason_of(error))
+            known = word if word in commands.WORDS else ""
+            self.log("lab_session", error.code, command=known, why=reason_of(error))
             return None
         return self._do(session, command)
 
     def _do(self, session: Session, command: commands.Command) -> int | None:
         if command.seconds is not None:
             self._values.put(NvsEntry(layout.SETTINGS, layout.INTERVAL, "u32", command.seconds))
-            self.log("lab_command", "command-done", command=command.word, seconds=command.seconds)
+            self.log("lab_session", "command-done", command=command.word, seconds=command.seconds)
             return command.seconds * 1000
-        self.log("lab_command", "command-done", command=command.word)
+        self.log(
+            "lab_session", "command-done", command=command.word
+        )  # before the deed: a restart would swallow it
         if command.word == "report":
             self._report(session)
         elif command.word == "renew":
@@ -400,6 +404,7 @@ class Node:
         elif command.word == "update":
             self._update()
         elif command.word == "restart":
+            session.publish(topics.status(self._device), topics.OFFLINE, retain=True)
             self._board.restart()
         return None
 

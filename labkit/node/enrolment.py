@@ -96,7 +96,7 @@ class Enrolment:
             else:
                 raise refused("boot-no-token", "")
         if asked:
-            self._log("lab_provisioning", "enrol-done", device=self._device)
+            self._log("lab_enrol", "enrol-done", device=self._device)
             self._report_for_duty()
 
     def _report_for_duty(self) -> None:
@@ -104,7 +104,7 @@ class Enrolment:
         try:
             self.configure()
         except MessageRefusedError as error:
-            self._log("lab_provisioning", error.code, why=reason_of(error))
+            self._log("lab_service", error.code, why=reason_of(error))
 
     def _request(self) -> None:
         csr = make_request(self._slots.stage(), self._device)
@@ -125,7 +125,7 @@ class Enrolment:
         self._ask(self._client.as_device(spare), "POST", "/renew/confirm")
         self._slots.switch()
         self._slots.discard_spare()
-        self._log("lab_provisioning", "renew-done", device=self._device)
+        self._log("lab_renew", "renew-done", device=self._device)
 
     def configure(self) -> None:
         """Fetch what the service has set for the device, and store it.

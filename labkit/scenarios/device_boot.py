@@ -325,7 +325,7 @@ class Bench:
         before = self.board.console.count
         with self.site.session("admin") as operator:
             operator.publish(f"devices/{self.device}/commands/{word}", payload)
-            line = self.board.console.wait_for("lab_command:", since=before, timeout=PATIENCE)
+            line = self.board.console.wait_for(" command=", since=before, timeout=PATIENCE)
         found = parse_line(line) if line else None
         if found is None:
             return Outcome("authorised", accepted=False, reason="no-answer", detail={})

@@ -84,9 +84,15 @@ def test_commands_are_obeyed_or_refused(site: Site) -> None:
         ):
             operator.publish(f"devices/sensor-001/commands/{word}", payload)
             board.wait_for(code)
+        operator.subscribe("devices/sensor-001/status")
         operator.publish("devices/sensor-001/commands/restart", "")
         board.wait_for("command-done", times=2)
+        assert {b"online", b"offline"} == {
+            message.payload for message in (operator.wait_for("#"), operator.wait_for("#")) if message
+        }
     assert (5, ["restart"]) == (board.value(layout.INTERVAL), board.events)
+    refusals = [line for line in board.lines if "code=json-range" in line]
+    assert refusals[0].split(") ")[1] == "lab_session: code=json-range command=interval why=seconds"
 
 
 def test_a_reading_on_demand_is_sent_at_once(site: Site) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from labkit.board.rfc2217 import TelnetPort
 from labkit.board.terminal import Terminal
+from labkit.clock import Deadline
 from labkit.errors import BoardGoneError
 from labkit.ports import LOOPBACK
 
@@ -31,6 +32,7 @@ _HIGH_WATER = 1 << 21
 """A client that sends and never reads is not listened to while this much waits for it."""
 
 _MOST_TURNS = 64
+_LOOK = 0.2
 _IDLE, _LOOK_AT_TERMINAL = 0.25, 0.02
 
 
@@ -152,7 +154,7 @@ class SerialServer:
         """Have the serving thread do something, and return what it returns.
 
         Raises:
-            BoardGoneError: The thread is gone.
+            BoardGoneError: The thread is gone, or did not get to it in time.
         """
         if threading.current_thread() is self._thread:
             return work()
@@ -166,9 +168,15 @@ class SerialServer:
 
         self._posted.append(run)
         self._wake()
-        if not self._thread.is_alive():
-            raise gone(self.failure)
-        return future.result(timeout)
+        deadline = Deadline(timeout)
+        while True:
+            try:
+                return future.result(min(_LOOK, deadline.left))
+            except TimeoutError:
+                if future.done():
+                    raise  # it was the work's own
+                if deadline.passed or not self._thread.is_alive():
+                    raise gone(self.failure) from None
 
     def post(self, work: Callable[[], None]) -> None:
         """Have the serving thread do something soon."""

@@ -129,9 +129,9 @@ class VirtualBoard:
 
     def __exit__(self, *_: object) -> None:
         try:
-            self._wired.power.off(wait=5.0)
             if self._serving is not None:
-                self._serving.close()
+                self._serving.close()  # first: after this, nothing starts it again
+            self._wired.power.off(wait=5.0)
             self._wired.save(durable=True)
         finally:
             (self.folder / RUNNING).unlink(missing_ok=True)

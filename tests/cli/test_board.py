@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from labkit.board import CHIPS, VirtualBoard
+from labkit.board import CHIPS, VirtualBoard, running_at
 from labkit.board.board_files import BoardFiles
 from labkit.cli import main
 
@@ -132,3 +132,19 @@ def test_run_serves_tools_until_it_is_stopped(lab: Path) -> None:
     assert ("Power off.\n", 0) == (err, process.returncode)
     assert "waiting for download" in out
     assert BoardFiles(lab / "boards" / "board").card().chip == CHIPS["esp32c3"].name
+
+
+@pytest.mark.tool
+def test_a_board_that_is_killed_starts_again(lab: Path, tmp_path: Path) -> None:
+    """Nothing that it left behind is in the way: neither its lock, nor what it said of itself, nor its terminal."""
+    link = tmp_path / "ttyBOARD"
+    command = [sys.executable, "-m", "labkit", "board", "run", "--no-application", "--pty", str(link)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert "A virtual ESP32" in process.stdout.readline()
+        process.kill()
+    folder = lab / "boards" / "board"
+    assert (link.is_symlink(), (folder / "state.json").exists(), {}) == (True, True, running_at(folder))
+    with VirtualBoard.open(folder, terminal=link) as board:
+        assert str(link) == board.ports["pty"]
+    assert not link.is_symlink()

@@ -109,4 +109,10 @@ def test_the_transcript_is_true(
             words, *expected = part.strip().splitlines()
             main(words.split())
             said = capsys.readouterr().out.replace(str(store.workspace.root), "workspace").splitlines()
-            assert [line for line in expected if line not in said] == []
+            assert [line for line in map(_told, expected) if line not in map(_told, said)] == []
+
+
+def _told(line: str) -> str:
+    # A handshake that fails while Mosquitto still accepts the connection is told of in other words, with the same end.
+    head, colon, _ = line.partition("the broker said:")
+    return f"{head}{colon} {line.rstrip('.').rpartition(':')[2]}" if colon else line

@@ -1,11 +1,11 @@
-"""The verified client certificate, from the connection into the request: uvicorn, with five things added.
+"""The verified client certificate, from the connection into the request: uvicorn, with six things added.
 
 uvicorn tells an application nothing of the other side's certificate. The ASGI specification has a place for it, the
 TLS extension, and `Connection` fills that in. It can go when uvicorn does it. Never is it taken from a header: anybody
 can send one.
 
 The other additions are limits that uvicorn lacks: an end to the TLS handshake, to the arrival of a request, to the
-length of its head, and to waiting for a reader who does not read.
+length of its head, to waiting for a reader who does not read, and to the connections of one address.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import asyncio
 import ssl
 from asyncio import sslproto
 from asyncio.sslproto import SSLProtocol
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -30,6 +31,9 @@ REQUEST_SECONDS = 10.0
 STALL_SECONDS = 15.0
 """For how long a piece of a reply (see `gate.PIECE_BYTES`) may wait to be read: a slow link takes 4 KiB a second."""
 
+CONNECTIONS_PER_ADDRESS = 200
+"""Open connections of one address, in one worker; a whole plant may stand behind one."""
+
 HEAD_BYTES = 16 * 1024
 """Longest request line and headers."""
 
@@ -44,12 +48,33 @@ class Loop(asyncio.SelectorEventLoop):
         return await super().create_server(*arguments, **options)
 
 
-class _SpeakingProtocol(SSLProtocol):
-    """asyncio's TLS, which says why before it hangs up.
+class _DoorProtocol(SSLProtocol):
+    """asyncio's TLS, which says why before it hangs up, and lets no address take every connection.
 
     asyncio drops the alert that OpenSSL has written for a handshake that failed, and the other side sees nothing but
     the end of the connection.
+
+    Connections are counted from the moment at which they are accepted: those that never begin TLS cost a file too, and
+    without files nobody is let in.
     """
+
+    _open: ClassVar[Counter[str]] = Counter()
+    _address = ""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin, before the TLS handshake."""
+        self._address = (transport.get_extra_info("peername") or ("",))[0]
+        self._open[self._address] += 1
+        super().connection_made(transport)
+        if self._open[self._address] > CONNECTIONS_PER_ADDRESS:
+            transport.abort()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """End."""
+        self._open[self._address] -= 1
+        if not self._open[self._address]:
+            del self._open[self._address]
+        super().connection_lost(exc)
 
     def _on_handshake_complete(self, handshake_exc: BaseException | None) -> None:
         if handshake_exc is not None:
@@ -57,9 +82,9 @@ class _SpeakingProtocol(SSLProtocol):
         super()._on_handshake_complete(handshake_exc)
 
 
-def speak_before_hanging_up() -> None:
-    """Let asyncio send TLS alerts, in this process."""
-    sslproto.SSLProtocol = _SpeakingProtocol  # type: ignore[misc]
+def keep_the_door() -> None:
+    """Let asyncio send TLS alerts, and count connections, in this process."""
+    sslproto.SSLProtocol = _DoorProtocol  # type: ignore[misc]
 
 
 class Connection(HttpToolsProtocol):

@@ -6,6 +6,7 @@ and so do we.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import logging
@@ -19,10 +20,13 @@ from typing import Any
 import uvicorn
 
 from labkit.errors import LabError
-from labkit.serving.peer import LOOP, Connection, speak_before_hanging_up
+from labkit.serving.peer import LOOP, Connection, keep_the_door
 
 READY = "ready"
 KEEP_ALIVE_SECONDS = 5
+FILES = 8192
+"""Open files that a worker asks for."""
+
 CONNECTIONS = 1000
 """Connections of one worker; more are told 503 at once."""
 
@@ -54,7 +58,8 @@ def main() -> int:
     """Serve until standard input ends or a signal comes."""
     settings: dict[str, Any] = json.loads(sys.stdin.readline())
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    speak_before_hanging_up()
+    keep_the_door()
+    _allow_files()
     listening = socket.socket(fileno=settings["socket"]) if "socket" in settings else _listen(settings)
     module, _, name = settings["application"].partition(":")
     try:
@@ -95,6 +100,16 @@ def _end_with_parent(server: uvicorn.Server) -> None:
     # read(), not a loop over lines: the pipe has an end, and that is all it will ever tell.
     os.read(sys.stdin.fileno(), 1)
     server.should_exit = True
+
+
+def _allow_files() -> None:
+    # Often 1,024 are allowed, of which each connection takes one.
+    with contextlib.suppress(ImportError, ValueError, OSError):  # no such limits on Windows
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = FILES if most == resource.RLIM_INFINITY else min(FILES, most)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 def _listen(settings: dict[str, Any]) -> socket.socket:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import ssl
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
@@ -139,6 +140,33 @@ def test_idle_connections_stop_nobody(office: ProvisioningSite) -> None:
         for _ in range(10):
             held.enter_context(connection(office))
         assert_served(office)
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="macOS has 127.0.0.1 alone")
+def test_one_address_does_not_take_every_connection(office: ProvisioningSite) -> None:
+    """Of 400 connections from one address half are cut off at once, and another address is served as ever."""
+    with ExitStack() as held:
+        sockets = []
+        for _ in range(400):
+            one = socket.create_connection(
+                ("127.0.0.1", office.service.port), source_address=("127.0.0.2", 0), timeout=10
+            )
+            sockets.append(held.enter_context(one))
+        assert_served(office)
+        cut = sum(is_cut(one) for one in sockets)
+        assert 150 <= cut <= 250
+    assert_served(office)
+
+
+def is_cut(one: socket.socket) -> bool:
+    """Return whether the other side has hung up; it has sent nothing."""
+    one.settimeout(0.001)
+    try:
+        return not one.recv(1)
+    except TimeoutError:
+        return False
+    except OSError:
+        return True
 
 
 def lasts(office: ProvisioningSite, begin: bytes, drip: bytes) -> bool:

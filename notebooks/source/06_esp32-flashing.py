@@ -389,13 +389,19 @@ lab.claim("sealed-speaks", bench.hear())
 # %% [markdown]
 # ## On a real board
 #
-# Nothing above knows that the board is virtual. With a board on a cable, write its port between the quotes (`"/dev/ttyUSB0"`, `"COM3"`) and run the cell: the same esptool asks the real chip. A port from your environment is never used, and eFuses of a real board are not burned before you have typed its MAC. `docs/hardware.md` has boards, cables and drivers.
+# Nothing above knows that the board is virtual. With a board on a cable, write its port between the quotes (`"/dev/ttyUSB0"`, `"COM3"`) and run the cell: the same esptool asks the real chip, and `board.esptool(...)` and `board.espefuse(...)` do everything that you did above. `docs/hardware.md` has boards, cables and drivers.
+#
+# Two things protect your board. A port counts only where *you* named it; what `ESPTOOL_PORT` says is ignored. And whatever can't be undone, burning eFuses and with it Secure Boot and flash encryption, is refused until you have typed the MAC of this very board: `board.unlock("24:dc:c3:…")`.
 
 # %%
-from labkit.scenarios.real_board import look_at
+from labkit.scenarios.real_board import real_board
 
 PORT = ""
-look_at(PORT)
+board = real_board(PORT, bench.folder)
+board
+
+# %% [markdown]
+# The images of this lesson hold no machine code, so a real chip would not get far with them. Build the firmware in `firmware/` instead (its README says how); the identity's partition that you made above is the same for both.
 
 # %% [markdown]
 # ## Go deeper: keys from a dice box

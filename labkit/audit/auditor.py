@@ -71,9 +71,10 @@ def _judge(item: Item, target: Target, facts: Facts) -> Judged:
         return Judged(item, Verdict.NOT_APPLICABLE, ())
     try:
         evidence = tuple(RULES[item.id](facts))
-    except LabError as error:
-        # Fail closed: what could not be found out is not fine.
-        evidence = (fault(f"could not be found out: {error.message}", item.id),)
+    except (LabError, OSError, ValueError) as error:
+        # Fail closed: what could not be found out, because a file is damaged or gone, is not fine.
+        why = error.message if isinstance(error, LabError) else f"{type(error).__name__}: {error}"
+        evidence = (fault(f"could not be found out: {why}", item.id),)
     if not evidence:
         evidence = (fault("nothing was found to judge by", item.id),)
     return Judged(item, verdict_of(evidence), tuple(sorted(evidence, key=_faults_first)))

@@ -108,7 +108,7 @@ def call_service(endpoint: Endpoint, *, trust: Path) -> list[Trial]:
         trials.append(
             Trial("a stranger gets a token from /generate-token", wanted=False, succeeded=status < 400)
         )
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         return [
             Trial(
                 "it answers over verified TLS, and describes itself",
@@ -187,7 +187,10 @@ def client_settings(data: bytes, place: str) -> Iterator[ClientFacts]:
     Raises:
         ValueError: It is no flow file.
     """
-    nodes = json.loads(data)
+    try:
+        nodes = json.loads(data)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
     if not isinstance(nodes, list) or not all(isinstance(node, dict) for node in nodes):
         text = f"{place} is no list of nodes"
         raise ValueError(text)

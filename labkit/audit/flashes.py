@@ -5,19 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_public_key
 
 from labkit.audit.facts import BoardFacts, FlashFacts, Secret, UpdateFacts
 from labkit.audit.flash_scan import certificates_in, secrets_in
 from labkit.audit.fleet import certificate_fact
 from labkit.board.efuse import Efuses
-from labkit.errors import FormatError, SignatureRefusedError
-from labkit.firmware import partitions
+from labkit.errors import FormatError, SignatureRefusedError, UpdateRefusedError
+from labkit.firmware import partitions, update
 from labkit.firmware.image import MAGIC, Image, parse_image
 from labkit.firmware.nvs_reader import read_image
 from labkit.firmware.otadata import parse_otadata
 from labkit.firmware.secure_boot import SECTOR, TrustedKey, verify_signatures
+from labkit.firmware.update import TrustedKeys, parse_header
 from labkit.pki.lint import load
+from labkit.updates.depot import verify_release
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from labkit.audit.target import BoardFiles
     from labkit.firmware.partitions import Partition, PartitionTable
 
+UPDATES = {".bin", ".upd"}
 SMALLEST_FLASH = 0x100000
 """Whatever is shorter is an image or a partition, and no dump."""
 
@@ -243,18 +247,36 @@ def look_at_updates(folder: Path, keys: Sequence[Path]) -> list[UpdateFacts]:
     """Verify every update in a folder.
 
     Args:
-        folder: The published images, `*.bin`.
-        keys: Files with the digests of the public keys that count.
+        folder: The published updates, `*.bin` and `*.upd`: images with a signature block, or with a signed header.
+        keys: The keys that count: digests for signature blocks, public keys in PEM for signed headers.
     """
-    trusted = [TrustedKey(path.read_bytes()) for path in keys]
-    found = []
-    for path in sorted(folder.glob("*.bin")) if folder.is_dir() else []:
-        data = path.read_bytes()
+    digests, headers = _trusted(keys)
+    files = [path for path in sorted(folder.iterdir()) if path.suffix in UPDATES] if folder.is_dir() else []
+    return [_update(path.name, path.read_bytes(), digests, headers) for path in files]
+
+
+def _trusted(keys: Sequence[Path]) -> tuple[list[TrustedKey], TrustedKeys]:
+    """Sort keys by what they verify: digests are Secure Boot's, PEM is for signed headers."""
+    contents = [path.read_bytes() for path in keys]
+    publics = [load_pem_public_key(data) for data in contents if data.startswith(b"-----BEGIN")]
+    curves = [key for key in publics if isinstance(key, ec.EllipticCurvePublicKey)]
+    digests = [TrustedKey(data) for data in contents if not data.startswith(b"-----BEGIN")]
+    return digests, TrustedKeys.of(curves)
+
+
+def _update(name: str, data: bytes, digests: Sequence[TrustedKey], headers: TrustedKeys) -> UpdateFacts:
+    if data.startswith(update.MAGIC):
         try:
-            told = parse_image(data).description
-        except FormatError as error:
-            found.append(UpdateFacts(path.name, "0", "", f"it is no whole image ({error.message})"))
-            continue
-        version, project = (told.version, told.project) if told else ("0", "")
-        found.append(UpdateFacts(path.name, version, project, signature_of(data, trusted)))
-    return found
+            header = parse_header(data).header
+            version, product = str(header.version), header.product
+            verify_release(data, headers)
+        except UpdateRefusedError as error:
+            known = error.rule not in update.STAGES["header"]
+            return UpdateFacts(name, version if known else "0", product if known else "", error.rule)
+        return UpdateFacts(name, version, product, "verified")
+    try:
+        told = parse_image(data).description
+    except FormatError as error:
+        return UpdateFacts(name, "0", "", f"it is no whole image ({error.message})")
+    version, product = (told.version, told.project) if told else ("0", "")
+    return UpdateFacts(name, version, product, signature_of(data, digests))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -26,7 +26,6 @@ from labkit.pki.lint import load
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
 EVENTS = 100_000
 
@@ -68,6 +67,8 @@ def certificate_fact(data: bytes, place: str) -> CertificateFact | None:
 def read_fleet(where: str) -> FleetFacts:
     """Read a registry; one that can't be read is told as a problem."""
     place = where.rpartition("@")[2].rpartition("/")[2] or where
+    if "://" not in where and not Path(where).is_file():
+        return FleetFacts(place, problem="there is no registry")  # opening one would make one
     try:
         with Registry.open(where) as registry, registry.read() as tx:
             devices = list(_devices(tx))
@@ -147,13 +148,3 @@ def read_record(path: Path) -> RecordFacts | None:
 
 def _day(text: str) -> dt.date | None:
     return dt.date.fromisoformat(text) if text else None
-
-
-def read_json(path: Path) -> object:
-    """Return the value in a JSON file.
-
-    Raises:
-        ValueError: It is none.
-        OSError: It can't be read.
-    """
-    return json.loads(path.read_text(encoding="utf-8"))

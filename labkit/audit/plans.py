@@ -86,7 +86,7 @@ def read_plan(folder: Path) -> tuple[Plan, dict[str, str]]:
             for f in value["flows"]
         )
         plan, roles = Plan(zones, flows), {str(k): str(v) for k, v in value["roles"].items()}
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
         text = f"it lacks or mistakes {error}"
         raise ValueError(text) from error
     for role, zone in roles.items():

@@ -78,8 +78,8 @@ class Target:
         boards: What was read from boards.
         updates: The folder of published updates.
         test_boards: What was read from boards on the bench, on which drills are done.
-        signing_keys: Digests of the public keys that updates are signed with, as `espsecure digest-sbv2-public-key`
-            writes them.
+        signing_keys: The keys that updates are signed with: digests as `espsecure digest-sbv2-public-key` writes them
+            for signature blocks, public keys in PEM for signed headers.
         network: The folder with zones, flows and rules; see `plans`.
         alerts: The alert rules that are in force.
         documents: The folder of plans and records.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-PATIENCE = 1.5
+PATIENCE = 3.0
 
 
 def try_rights(

@@ -10,6 +10,7 @@ from labkit.mqtt import Endpoint, Identity
 from labkit.provisioning.office import DECISIONS, REGISTRY
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from labkit.pki import Store
@@ -39,9 +40,11 @@ def workspace_target(store: Store, *, service_port: int | None = None) -> Target
     parts |= {part for part, place in extras.items() if place.exists()}
     names = [name for name in store.devices() if name not in {OPERATOR, CANARY}]
     images = tuple(sorted(path("factory").rglob("*.bin"))) if path("factory").is_dir() else ()
+    boards = tuple(_boards(path("boards")))
+    parts |= ({"board"} if boards else set()) | ({"firmware"} if images or boards else set())
     return Target(
         title="the workspace's plant",
-        parts=frozenset(parts | ({"firmware"} if images else set())),
+        parts=frozenset(parts),
         broker=path("broker"),
         trust=store.trust_anchor,
         issuer=store.intermediate,
@@ -53,6 +56,7 @@ def workspace_target(store: Store, *, service_port: int | None = None) -> Target
         service=Endpoint("127.0.0.1", service_port, SERVICE_NAME) if service_port else None,
         decisions=path(DECISIONS) if service_port else None,
         images=images,
+        boards=boards,
         network=extras["network"] if "network" in parts else None,
         documents=extras["documents"] if "documents" in parts else None,
         alerts=extras["monitoring"] if "monitoring" in parts else None,
@@ -62,6 +66,11 @@ def workspace_target(store: Store, *, service_port: int | None = None) -> Target
 def _identity(store: Store, name: str) -> Identity:
     files = store.device(name)
     return Identity(files.certificate, files.key)
+
+
+def _boards(folder: Path) -> Iterator[BoardFiles]:
+    for flash in sorted(folder.glob(f"*/{FLASH}")) if folder.is_dir() else []:
+        yield BoardFiles(flash.parent.name, flash, flash.with_name(EFUSE))
 
 
 def address_target(

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from labkit.audit import ITEMS, Report, Verdict, audit, compare
+from labkit.audit.markdown import markdown
+from labkit.audit.page import page
 from labkit.scenarios.audited_plant import Plant, audited_plant
 from labkit.scenarios.plant_faults import FAULTS, MISTAKES, choose_faults, expected_failures, possible
 from labkit.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from labkit.broker import Mosquitto
 
@@ -123,6 +129,63 @@ def test_mending_shows(plant: Plant, sound: Report) -> None:
     plant.plant(())
     found = {change.item.id: change.kind for change in compare(before, after)}
     assert {"communication-1": "same", "access-2": "mended", "access-3": "broken"} == found
+
+
+def test_no_secret_is_in_a_report(plant: Plant) -> None:
+    """A report of a plant full of readable secrets shows none of them: reports travel."""
+    plant.plant({"plain-flash", "key-in-image", "password-in-image", "shared-token", "default-password"})
+    try:
+        report = audit(plant.target)
+        told = json.dumps(report.to_json()) + page(report) + markdown(report)
+        secret = plant.identity("sensor-001").key.read_text().splitlines()[1]
+    finally:
+        plant.plant(())
+    assert {"identity-2", "identity-3", "firmware-2"} <= set(report.failed())
+    assert not re.search(r"BEGIN [A-Z ]*PRIVATE KEY|labtok_|hunter2", told)
+    assert secret not in told
+
+
+DAMAGED = {
+    "flows.json": ("communication-1", "communication-3"),
+    "images/application.bin": (),
+    "boards/sensor-001-flash.bin": (),
+    "boards/sensor-001-efuse.bin": ("firmware-1", "firmware-5"),
+    "network/plan.json": ("network-1", "network-2", "network-3", "network-4"),
+    "network/router.rules": ("network-2", "network-3", "network-4"),
+    "alerts.json": ("monitoring-2",),
+    "documents/incident-response.md": ("monitoring-4",),
+    "updates/sensor-node-1.4.0.bin": ("firmware-3",),
+    "updates/trusted-key.digest": ("firmware-3",),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+@pytest.mark.parametrize(
+    "data", [b"", b"\xff\xfe\x00" * 50, b'{"a": ' * 5000], ids=["empty", "bytes", "deep"]
+)
+def test_damaged_artefacts_fail_and_raise_nothing(plant: Plant, name: str, data: bytes) -> None:
+    """Whatever stands in a file, the audit comes to its end, and items that rest on the file fail."""
+    path = plant.folder / name
+    good = path.read_bytes()
+    path.write_bytes(data)
+    try:
+        items = DAMAGED[name] or ("identity-3", "identity-1", "firmware-2", "firmware-4")
+        report = audit(plant.target, items=items)
+    finally:
+        path.write_bytes(good)
+    assert set(DAMAGED[name]) <= set(report.failed())
+
+
+def test_a_registry_that_is_none_fails(plant: Plant, tmp_path: Path) -> None:
+    """A registry that is damaged or gone is no registry; nothing is made in its place."""
+    path = tmp_path / "fleet.db"
+    path.write_bytes(b"no database at all" * 100)
+    items = ["communication-6", "identity-4", "access-4", "monitoring-3"]
+    report = audit(replace(plant.target, registry=str(path)), items=items)
+    assert items == list(report.failed())
+    gone = tmp_path / "gone.db"
+    assert items == list(audit(replace(plant.target, registry=str(gone)), items=items).failed())
+    assert not gone.exists()
 
 
 def test_a_plant_that_stands_still_fails(plant: Plant) -> None:

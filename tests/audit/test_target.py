@@ -5,12 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from labkit.audit import ITEMS, Target, Tool, Verdict, audit, verify_ours
 from labkit.audit.shelf import save
-from labkit.audit.workspaces import address_target, flash_target, workspace_target
+from labkit.audit.workspaces import address_target, board_target, flash_target, workspace_target
+from labkit.board.board_files import BoardFiles
+from labkit.board.chips import find_chip
 from labkit.devices import new_token
 from labkit.errors import BrokerNotRunningError, ItemUnknownError, TargetRefusedError
+from labkit.firmware.update import KeySigner, Version, sign_update
 from labkit.mqtt import Endpoint, Identity
 from labkit.scenarios import Site, mutual_tls
 
@@ -108,6 +113,44 @@ def test_the_workspaces_own_plant(mosquitto: Mosquitto, store: Store) -> None:
     assert Verdict.NOT_APPLICABLE == report["monitoring-4"].verdict
     assert Verdict.PASS == report["access-1"].verdict
     assert save(store.workspace, report).is_file()
+
+
+def test_a_board_fresh_from_the_maker_fails(tmp_path: Path) -> None:
+    """A new virtual board has nothing burnt: its items about the chip fail, those about plants don't apply."""
+    folder = tmp_path / "board"
+    BoardFiles(folder).create(find_chip("esp32c3"))
+    report = audit(board_target(folder))
+    assert {"firmware-1", "firmware-2", "firmware-4", "firmware-5"} <= set(report.failed())
+    assert Verdict.NOT_APPLICABLE == report["communication-1"].verdict
+    assert any("SECURE_BOOT_EN" in each.what for each in report["firmware-1"].faults)
+
+
+def test_updates_with_a_signed_header(tmp_path: Path) -> None:
+    """An update with the course's signed header passes with its key; another key, another byte and no key fail."""
+    private, stranger = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    keys = [tmp_path / "ours.pem", tmp_path / "theirs.pem"]
+    for path, key in zip(keys, (private, stranger), strict=True):
+        path.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    signer, version = KeySigner(private), Version.parse("1.4.0")
+    good = sign_update(bytes(2000), product="sensor-node", version=version, signer=signer)
+    folder = tmp_path / "updates"
+    folder.mkdir()
+
+    def judged(data: bytes, *trusted: Path) -> tuple[Verdict, str]:
+        (folder / "update.upd").write_bytes(data)
+        target = Target(title="x", parts=frozenset({"updates"}), updates=folder, signing_keys=trusted)
+        found = audit(target, items=["firmware-3"])["firmware-3"]
+        return found.verdict, found.evidence[0].what
+
+    assert (Verdict.PASS, "version 1.4.0 of sensor-node is signed") == judged(good, keys[0])
+    for data, key, why in (
+        (good, keys[1], "key-unknown"),
+        (good[:-1] + b"x", keys[0], "image-digest"),
+        (good[:150] + bytes([good[150] ^ 1]) + good[151:], keys[0], "signature-wrong"),
+        (good[:20], keys[0], "header-short"),
+    ):
+        verdict, told = judged(data, key)
+        assert (Verdict.FAIL, True) == (verdict, why in told), told
 
 
 def test_a_dump_is_a_target(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ import hashlib
 
 from labkit.board.slip import encode
 
-LONGEST_BLOCK, WIDEST_WINDOW = 0x4000, 1024
+LONGEST_BLOCK, MOST_AHEAD = 0x4000, 1 << 20
+"""Longest block, and how many bytes may be out without an acknowledgement."""
 
 
 class FlashReader:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from labkit.board.chips import APB_DATE, MAGIC_ADDRESS
 from labkit.board.efuse_controller import SIZE as EFUSE_SIZE
 from labkit.board.efuse_controller import EfuseController
-from labkit.board.flash_reader import LONGEST_BLOCK, WIDEST_WINDOW, FlashReader
+from labkit.board.flash_reader import LONGEST_BLOCK, MOST_AHEAD, FlashReader
 from labkit.board.flash_writer import DownloadError, FlashWriter
 from labkit.board.loader_protocol import (
     BAD_CHECKSUM,
@@ -53,6 +53,9 @@ if TYPE_CHECKING:
 
 _C3_WATCHDOG, _C3_WATCHDOG_LOCK = 0x60008090, 0x600080A8
 _REGISTERS_KEPT = 1024
+
+MOST_PACKETS, MOST_ANSWER = 64, 1 << 20
+"""What is taken and answered at a time."""
 
 
 class RomLoader:
@@ -118,7 +121,14 @@ class RomLoader:
             PowerCut: The flash chip's power went.
         """
         noise = self._reader.dropped
-        answers = [self._packet(packet) for packet in self._reader.feed(data)]
+        answers, length = [], 0
+        for number, packet in enumerate(self._reader.feed(data)):
+            if number >= MOST_PACKETS or length > MOST_ANSWER:
+                # A chip has a buffer of a few bytes and is deaf while it works. A host that does not wait loses.
+                self._tell("noise", "commands came faster than a chip can take them")
+                break
+            answers.append(self._packet(packet))
+            length += len(answers[-1])
         if self.active and self._reader.dropped > noise:
             self._tell("noise", f"{self._reader.dropped - noise} frames on the wire were no SLIP")
         return b"".join(answers)
@@ -376,7 +386,7 @@ class RomLoader:
 
     def _read_flash(self, op: int, data: bytes, _checksum: int) -> bytes:
         offset, length, block, window = BEGIN.unpack(data)
-        if not (0 < block <= LONGEST_BLOCK and 0 < window <= WIDEST_WINDOW):
+        if not (0 < block <= LONGEST_BLOCK and 0 < window <= MOST_AHEAD // block):
             return self._reply(op, status=BAD_MESSAGE)
         reading = FlashReader(self.flash.read(offset, length), block, window)
         return self._reply(op) + self._acknowledged(reading, 0)

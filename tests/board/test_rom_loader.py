@@ -441,3 +441,16 @@ def test_an_empty_block_writes_nothing() -> None:
     host.words(0x02, 0x1000, 4, 0x400, 0)
     assert OK == host.block(0x03, 0, b"")
     assert 0 == host.flash.operations
+
+
+def test_a_host_that_does_not_wait_is_not_heard_out() -> None:
+    """Thousands of commands at once get a bounded answer in bounded time, and the next one is answered."""
+    host = LoaderHost()
+    host.run_stub()
+    read = struct.pack("<IIII", 0, 0x400000, 0x4000, 64)
+    hashing = struct.pack("<IIII", 0, 0x400000, 0, 0)
+    for op, data in ((0xD2, read), (0x13, hashing)):
+        frame = encode(struct.pack("<BBHI", 0, op, len(data), 0) + data)
+        assert len(host.loader.receive(frame * 2000)) < 4 << 20
+        assert "noise" in kinds(host)
+    assert 8 == host.sync()

@@ -26,6 +26,7 @@ from labkit.firmware.nvs import (
     STRING,
     WRITTEN,
     NvsEntry,
+    checksum,
     entries_of,
     pack_entry,
     page_header,
@@ -289,22 +290,28 @@ class NvsStore:
         return state, number
 
     def _erase_halves(self, page: int) -> None:
-        """Mark entries as erased that were programmed and never announced, and items that are not whole."""
+        """Mark entries as erased that were programmed and never announced, and items that are not whole.
+
+        All the entries that such an item would have had are marked, as ESP-IDF does, so that nothing new is written
+        where its header says that its data is.
+        """
         raw = self._image()[page : page + PAGE]
         bits = int.from_bytes(raw[32:64], "little")
         number = 0
         while number < ENTRIES:
             state = (bits >> (2 * number)) & 3
-            start = 64 + number * ENTRY
+            entry = raw[64 + number * ENTRY :][:ENTRY]
+            span = _span(entry)
             step = 1
             if state == WRITTEN:
                 whole = written_run(bits, number)
-                step = max(raw[start + 2], 1)
-                if step > whole:
-                    step = whole
-                    self._bits(page, number, whole, 0b11)
-            elif state == 0b11 and raw[start : start + ENTRY] != _BLANK:
-                self._bits(page, number, 1, 0b11)
+                step = min(span, whole)
+                if span > whole:
+                    step += _untouched(bits, number + whole, span - whole)
+                    self._bits(page, number, step, 0b11)
+            elif state == 0b11 and entry != _BLANK:
+                step = _untouched(bits, number, span)
+                self._bits(page, number, step, 0b11)
             number += step
 
     def _erase_orphans(self) -> None:
@@ -318,6 +325,20 @@ class NvsStore:
         for item in items:
             if item.code == BLOB_DATA and (item.namespace, item.key, item.chunk) not in counted:
                 self._mark(item)
+
+
+def _span(entry: bytes) -> int:
+    """Return how many entries an item has; 1 for what is no item's first entry."""
+    whole = entry[4:8] == struct.pack("<I", checksum(entry[:4] + entry[8:]))
+    return max(entry[2], 1) if whole else 1
+
+
+def _untouched(bits: int, number: int, most: int) -> int:
+    """Return how many entries were never announced, from one on."""
+    end = number
+    while end < min(number + most, ENTRIES) and (bits >> (2 * end)) & 3 == 0b11:
+        end += 1
+    return end - number
 
 
 def _full(key: str, why: str) -> NvsRefusedError:

@@ -14,6 +14,7 @@ with rollback and anti-rollback switched on. Where this model differs on purpose
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from labkit.board.boot_console import BootConsole
@@ -34,6 +35,7 @@ from labkit.firmware import partitions
 from labkit.firmware.description import AppDescription
 from labkit.firmware.image import MAGIC, Image, behaviour_of, parse_image, verify_placement
 from labkit.firmware.memory_map import MAPPED, MAPS
+from labkit.firmware.secure_boot import RULES
 from labkit.outcome import ACCEPTED, Outcome
 
 if TYPE_CHECKING:
@@ -42,6 +44,20 @@ if TYPE_CHECKING:
     from labkit.board.efuse import Efuses
     from labkit.board.nor_flash import NorFlash
     from labkit.firmware.partitions import Partition, PartitionTable
+
+
+_OF_IMAGES = (
+    "magic", "segments", "segment-length", "truncated", "checksum", "digest", "chip-id", "load-address",
+    "segment-alignment", *RULES,
+)  # fmt: skip
+REASONS: Mapping[str, tuple[str, ...]] = MappingProxyType({
+    "rom": (*_OF_IMAGES, "not-encrypted"),
+    "bootloader": ("revision", "behaviour"),
+    "partitions": ("partition-table",),
+    "image": (*_OF_IMAGES, "revision", "description", "secure-version", "no-app"),
+    "application": ("behaviour",),
+})  # fmt: skip
+"""Why a boot ends, by stage; docs/formats/boot.md says what each of them means."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +94,7 @@ def boot(flash: NorFlash, efuses: Efuses) -> Boot:
     Writes otadata (each operation is counted by `flash`) and may burn the security version, as the real bootloader does.
 
     Returns:
-        What became of it. Refusals are data: reasons are the rules of `ImageFormatError` and `secure_boot.RULES`, and
-        `not-encrypted`, `chip-id`, `revision`, `partition-table`, `no-app`, `description`, `secure-version`,
-        `behaviour`.
+        What became of it. Refusals are data, see `REASONS`.
 
     Raises:
         PowerCut: The power went while otadata was written.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,11 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labkit.board import CHIPS
-from labkit.board.bootloader import Boot, boot
+from labkit.board.bootloader import REASONS, Boot, boot
 from labkit.errors import FormatError
 from labkit.firmware.image import build_image, repair
 from labkit.firmware.otadata import ABORTED, INVALID, NEW, PENDING_VERIFY, VALID, parse_otadata
 from labkit.firmware.partitions import APP, COURSE_TABLE, FACTORY, Partition, PartitionTable
+from labkit.outcome import BOOT
 from tests.simulators.flashed_board import DRAM, DROM, Flashed, app, bootloader, sign
 
 if TYPE_CHECKING:
@@ -591,4 +594,13 @@ def test_any_flash_ends_in_a_verdict(noise: list[tuple[int, bytes]], sealed: boo
         board.write(start, bytes(sector))
     for _ in range(2):
         outcome = reset(board).outcome
-        assert outcome.accepted or outcome.reason
+        assert outcome.accepted or outcome.reason in REASONS[outcome.stage]
+
+
+def test_every_reason_is_explained() -> None:
+    """The page of reasons has each of them once, with its stages in the order of the boot."""
+    page = Path("docs/formats/boot.md").read_text(encoding="utf-8").split("## Reasons")[1]
+    told = dict(re.findall(r"^\| `([a-z-]+)` \| ([a-z, ]+) \|", page, re.MULTILINE))
+    stages = {reason: [stage for stage in BOOT if reason in REASONS.get(stage, ())] for reason in told}
+    assert {reason for reasons in REASONS.values() for reason in reasons} == set(told)
+    assert {reason: ", ".join(found) for reason, found in stages.items()} == told

@@ -44,11 +44,13 @@ class Message:
         topic: Where to it was published.
         payload: What it says.
         mark: What its publisher marked it with, where that is one of our sessions; no part of its identity.
+        retained: Whether the broker had kept it: it is from before we subscribed. No part of its identity either.
     """
 
     topic: str
     payload: bytes
     mark: str = field(default="", compare=False, repr=False)
+    retained: bool = field(default=False, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,8 @@ class Session:
 
     def _on_message(self, _client: Any, _user: Any, message: Any) -> None:
         marks = dict(getattr(message.properties, "UserProperty", ()))
-        self._inbox.put(Message(message.topic, bytes(message.payload), marks.get(_MARK, "")))
+        mark, payload = marks.get(_MARK, ""), bytes(message.payload)
+        self._inbox.put(Message(message.topic, payload, mark, retained=bool(message.retain)))
 
     def _answer(self, kind: str, mid: int, timeout: float) -> int:
         deadline = Deadline(timeout)

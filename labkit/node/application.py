@@ -10,7 +10,7 @@ import random
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from labkit.clock import SYSTEM_CLOCK, Clock, Stopwatch
 from labkit.errors import LabError, MessageRefusedError, NotConnectedError
@@ -18,7 +18,7 @@ from labkit.firmware import NvsEntry
 from labkit.firmware.update import Version
 from labkit.mqtt import Endpoint, Identity, Will, open_session
 from labkit.node import backoff, codes, commands, layout, topics
-from labkit.node.credentials import BoardSlots, Flash, Values
+from labkit.node.credentials import BoardSlots, Values
 from labkit.node.enrolment import LATER, Enrolment, reason_of
 from labkit.node.faults import CRASH, MUTE, PANIC, fault_of
 from labkit.node.sensor import Sensor, SimulatedSensor
@@ -32,9 +32,9 @@ from labkit.workspace import write_atomic
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from labkit.board.bootloader import Boot
     from labkit.mqtt import Message, Session
-    from labkit.node.updating import Slot, UpdateSource
+    from labkit.node.machine import Board
+    from labkit.node.updating import UpdateSource
 
 LOOK = 0.1
 """Seconds after which a node that waits looks whether it is to stop."""
@@ -43,51 +43,6 @@ TRIAL = 10 * 60 * 1000
 """Milliseconds that an image on trial has to reach the broker."""
 
 _LETTERS = {"info": "I", "warning": "W", "error": "E"}
-
-
-class Stopping(Protocol):
-    """Says when the power goes, as `threading.Event` does."""
-
-    def is_set(self) -> bool:
-        """Return whether it is time to stop."""
-
-    def wait(self, timeout: float) -> bool:
-        """Wait until it is time to stop, or some seconds; return whether it is time."""
-
-
-class Board(Flash, Protocol):
-    """What the node sees of its board: `board.Machine`, or a test's own."""
-
-    @property
-    def stopping(self) -> Stopping:
-        """Set when the power goes."""
-
-    @property
-    def version(self) -> str:
-        """The version of the image that runs."""
-
-    @property
-    def boot(self) -> Boot | None:
-        """How the board came to run this image, and what that says of itself; a test's own has none."""
-
-    @property
-    def pending(self) -> bool:
-        """Whether the image runs for the first time and has to prove itself."""
-
-    def begin_update(self, size: int | None = None) -> Slot:
-        """Begin to write into the other slot."""
-
-    def say(self, line: str) -> None:
-        """Write a line to the console."""
-
-    def restart(self) -> None:
-        """Start again from the beginning."""
-
-    def mark_valid(self) -> None:
-        """Keep the image that runs."""
-
-    def mark_invalid_and_reboot(self) -> None:
-        """Go back to the image before."""
 
 
 @dataclass(frozen=True)
@@ -320,7 +275,8 @@ class Node:
     def _tell(self, error: NotConnectedError) -> None:
         outcome = error.outcome
         assert isinstance(outcome, Outcome)  # noqa: S101 - whoever raises it says so
-        code = "mqtt-refused" if outcome.stage in {"mqtt", "authorised"} else "tls-refused"
+        others = {"mqtt": "mqtt-refused", "authorised": "mqtt-subscribe-refused"}
+        code = others.get(outcome.stage, "tls-refused")
         self.log("lab_session", code, stage=outcome.stage, reason=outcome.reason)
 
     def _serve(self, session: Session, status: str) -> None:
@@ -378,6 +334,8 @@ class Node:
         """Do what a message says; return in how many milliseconds the next reading is due, where that changes."""
         word = ""
         try:
+            if message.retained:  # a retained restart would restart the device for ever
+                raise codes.refused("command-retained", "")
             word = topics.command_word(self._device, message.topic)
             if word == "interval":
                 command = commands.Command(word, self._options.read_interval(message.payload))

@@ -95,6 +95,22 @@ def test_commands_are_obeyed_or_refused(site: Site) -> None:
     assert refusals[0].split(") ")[1] == "lab_session: code=json-range command=interval why=seconds"
 
 
+def test_retained_commands_are_old(site: Site) -> None:
+    """A command that lay at the broker before the device came is refused; the same one, sent now, is obeyed."""
+    topic = "devices/sensor-001/commands/restart"
+    with site.session("admin") as operator:
+        operator.publish(topic, "", retain=False)
+        operator.publish(topic, "{}", retain=True)
+        with Powered(made(site), application(FAST)) as board:
+            board.wait_for("command-retained")
+            board.wait_for("telemetry-sent")
+            assert [] == board.events
+            operator.publish(topic, "{}")
+            board.wait_for("command-done")
+        operator.publish(topic, "", retain=True)  # forget it
+    assert ["restart"] == board.events
+
+
 def test_a_reading_on_demand_is_sent_at_once(site: Site) -> None:
     """`report` brings a reading long before the next one is due."""
     with site.session("admin") as operator, Powered(made(site), application(Options())) as board:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import logging
 import threading
 from contextlib import suppress
 from dataclasses import replace
@@ -11,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from labkit.broker import attach
-from labkit.errors import BrokerError, BrokerNotRunningError, NotConnectedError
+from labkit.errors import BrokerError, BrokerNotRunningError, LabError, NotConnectedError
 from labkit.mqtt import Endpoint, Identity, open_session
 from labkit.pki import DEVICE, Reason, Revocation
 from labkit.workspace import write_together
@@ -19,6 +20,11 @@ from labkit.workspace import write_together
 if TYPE_CHECKING:
     from labkit.devices import Registry
     from labkit.pki import RevocationList, Store
+
+logger = logging.getLogger("labkit.provisioning")
+
+REFRESH = dt.timedelta(hours=1)
+"""How often somebody looks whether the list is due."""
 
 LATER = dt.timedelta(minutes=5)
 """How long superseded certificates wait for the next list: nobody has an interest in using them."""
@@ -42,6 +48,8 @@ class Publication:
         self._broker = broker
         self._timer: threading.Timer | None = None
         self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._told: int | None = None  # the number of the list that the broker has read
 
     def publish(self) -> RevocationList:
         """Put on the list what the registry has ended, and return the list; a new one only where one is needed.
@@ -80,11 +88,43 @@ class Publication:
     def _publish_now(self) -> None:
         with self._lock:
             self._timer = None
-        self.publish()
-        self.reload()
+        self._refresh_or_say()
+
+    def refresh(self) -> bool:
+        """Publish what is due, and have the broker read a list that it has not heard of; return whether it was told.
+
+        A list runs out, and with it every device is locked out; so a new one is made long before, also when nobody is
+        revoked for weeks.
+
+        Raises:
+            AuthorityMissingError, WorkspaceCorruptError, DiskFullError: The list is as it was.
+            BrokerError: The broker refused; the next call tells it again.
+        """
+        listed = self.publish()
+        if listed.number == self._told:
+            return False
+        done = self.reload()
+        self._told = listed.number
+        return done
+
+    def keep_fresh(self) -> None:
+        """Refresh every hour, from now until `close` or the end of the process."""
+        threading.Thread(target=self._keep_fresh, daemon=True).start()
+
+    def _keep_fresh(self) -> None:
+        while not self._closed.wait(REFRESH.total_seconds()):
+            self._refresh_or_say()
+
+    def _refresh_or_say(self) -> None:
+        try:
+            self.refresh()
+        except LabError as error:
+            # Nobody waits for this thread. The list that is out counts for days; the log says what to mend until then.
+            logger.error("the revocation list was not renewed: %s %s", error.message, error.advice)  # noqa: TRY400 - ours says all
 
     def close(self) -> None:
         """Forget what was to be published later; the next publication has it."""
+        self._closed.set()
         with self._lock:
             if self._timer is not None:
                 self._timer.cancel()
@@ -170,7 +210,7 @@ class Publication:
         Raises:
             BrokerError: The broker did not do as it was told.
         """
-        self.publish()
+        self.refresh()
         with self._registry.read() as tx:
             left = list(tx.fleet.not_shut_out())
         for device_id in left:

@@ -50,6 +50,7 @@ def application(options: Mapping[str, Any]) -> Gate:
         RegistryUnusableError, AuthorityMissingError: It can't work like that.
     """
     office = Office.open(options)
+    office.publication.keep_fresh()
     return Gate(
         _routes(office),
         limits=Limits(**options.get("limits", {})),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import TYPE_CHECKING
 
 import pytest
 
+from labkit.clock import Deadline, FixedClock
 from labkit.devices import Registry
-from labkit.errors import NotConnectedError, RefusedError
-from labkit.pki import IdentityFiles, Reason
+from labkit.errors import NotConnectedError, RefusedError, ReloadRefusedError
+from labkit.pki import IdentityFiles, Reason, Store
 from labkit.provisioning import Publication
 from labkit.provisioning.operations import Operations
 from labkit.scenarios.provisioning import ProvisioningSite, attempt, provisioning_site
@@ -18,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from labkit.broker import Mosquitto
-    from labkit.pki import Store
     from labkit.scenarios import Site
+    from labkit.workspace import Workspace
 
 pytestmark = pytest.mark.broker
 
@@ -156,6 +158,53 @@ def test_a_crash_between_decision_and_broker(
         assert "certificate-revoked" == site.attempt(one.files("leaving")).reason
         with Registry.open(store.workspace.path("registry/fleet.db")) as registry:
             assert [] == Publication(registry, store, broker=site.broker.folder).catch_up()
+
+
+def test_a_list_is_renewed_though_nobody_is_revoked(
+    mosquitto: Mosquitto, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A day later the list is due: a new one is made, the broker reads it, and after that there is nothing to do."""
+    clock = FixedClock(dt.datetime.now(dt.UTC))
+    store = Store(workspace, clock=clock)
+    store.create(passphrase=b"correct horse")
+    with revoking_broker(store) as site, Registry.open(workspace.path("registry/fleet.db")) as registry:
+        publication = Publication(registry, store, broker=site.broker.folder)
+        publication.refresh()
+        first = publication.publish().number
+        assert not publication.refresh()
+        clock.advance(dt.timedelta(days=2))
+        mark = site.broker.log.mark()
+        assert publication.refresh()
+        assert first + 1 == publication.publish().number
+        assert any("Reloading config" in line for line in site.broker.log.lines(mark))
+        assert not publication.refresh()
+        clock.advance(dt.timedelta(days=2))
+        monkeypatch.setattr("labkit.provisioning.publication.REFRESH", dt.timedelta(seconds=0.05))
+        publication.keep_fresh()
+        deadline = Deadline(10)
+        while publication.publish().number == first + 1 and not deadline.passed:
+            deadline.pause()
+        publication.close()
+        assert first + 2 == publication.publish().number
+
+
+def test_a_renewal_of_the_list_that_fails_is_told(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """When the broker refuses, the log says so, nothing ends, and the next look tells the broker again."""
+    with Registry.open(store.workspace.path("registry/fleet.db")) as registry:
+        publication, told = Publication(registry, store), [1]
+
+        def refuse(_: Publication) -> bool:
+            if told.pop():
+                raise ReloadRefusedError("The broker refuses.", advice="Look at its log.", log="")
+            return True
+
+        told.insert(0, 0)
+        monkeypatch.setattr(Publication, "reload", refuse)
+        publication._publish_now()
+        assert "was not renewed: The broker refuses" in caplog.text
+        assert publication.refresh()
 
 
 class _KilledError(BaseException):

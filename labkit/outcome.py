@@ -36,6 +36,9 @@ TRIAL = ("trial",)
 AUDIT = ("monitor", "audit")
 """Stages of an audit: a monitor has noticed, a rule has judged."""
 
+LIFE = ("life",)
+"""The stage of a simulated device's whole life."""
+
 STAGES: Mapping[str, tuple[str, ...]] = {
     "audit": AUDIT,
     "connection": CONNECTION,
@@ -44,6 +47,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
     "update": UPDATE,
     "trial": TRIAL,
     "network": NETWORK,
+    "life": LIFE,
     "readout": READOUT,
 }
 """The ordered vocabulary of stages, by domain."""

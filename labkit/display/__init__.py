@@ -2,6 +2,7 @@
 
 from labkit.display.bars import Bar, Bars, bars
 from labkit.display.chain_tree import ChainTree, chain_tree
+from labkit.display.data_flow import FlowDiagram, flow_diagram
 from labkit.display.efuse_map import EfuseMap, efuse_map
 from labkit.display.flash_map import FlashMap, Region, flash_map, partition_regions
 from labkit.display.handshakes import Timeline, timeline
@@ -22,6 +23,7 @@ __all__ = [
     "ChainTree",
     "EfuseMap",
     "FlashMap",
+    "FlowDiagram",
     "Grid",
     "Lane",
     "LiveView",
@@ -34,6 +36,7 @@ __all__ = [
     "chain_tree",
     "efuse_map",
     "flash_map",
+    "flow_diagram",
     "outcome_table",
     "partition_regions",
     "reachability",

@@ -152,8 +152,20 @@ def overhear_with_key(capture: Capture, key: PrivateKeyTypes, words: str) -> Out
     return Outcome("tls", accepted=False, reason="not-said")
 
 
-def log_in_openly(endpoint: Endpoint, *, username: str = USER, password: str = PASSWORD) -> int:
+def log_in_openly(
+    endpoint: Endpoint,
+    *,
+    username: str = USER,
+    password: str = PASSWORD,
+    say: tuple[str, bytes] | None = None,
+) -> int:
     """Open an MQTT session without TLS, say goodbye, and return the broker's reason code.
+
+    Args:
+        endpoint: Where to.
+        username: The user name.
+        password: The password.
+        say: A topic and a payload to publish on the way.
 
     Raises:
         OSError: Nobody answers.
@@ -169,8 +181,11 @@ def log_in_openly(endpoint: Endpoint, *, username: str = USER, password: str = P
             received += piece
         packet, _ = found
         assert packet is not None  # noqa: S101 - the loop's condition
+        code = packets.parse_answer(packet, protocol=packets.V5).code
+        if say and code == 0:
+            line.sendall(packets.publish(*say, protocol=packets.V5))
         line.sendall(packets.disconnect())
-        return packets.parse_answer(packet, protocol=packets.V5).code
+        return code
 
 
 def _home(workspace: Workspace, folder: str) -> Path:

@@ -69,7 +69,7 @@ ROWS = (
          "threat-model.1 segmentation.1 segmentation.2 tls.2"),
     _row("I3", "Insecure ecosystem interfaces", "a provisioning service that asks nobody; an open editor",
          "communication-3 access-1 access-3 access-4",
-         "mutual-tls.1 mutual-tls.2 certificate-authority.2 provisioning.1"),
+         "mutual-tls.1 mutual-tls.2 certificate-authority.2 provisioning.1 esp32-flashing.1"),
     _row("I4", "Lack of secure update mechanism", "images that anybody can make; no way back from a bad one",
          "firmware-1 firmware-3 firmware-4", "threat-model.2"),
     _row("I5", "Use of insecure or outdated components", "a TLS library of the year in which the device was made",
@@ -78,14 +78,14 @@ ROWS = (
          "network-3", "audit.2 tls.1"),
     _row("I7", "Insecure data transfer and storage", "readings and keys in the open, on the wire and in the flash",
          "communication-1 communication-2 communication-3 communication-4 firmware-2",
-         "threat-model.1 tls.1 tls.2 start-here.2"),
+         "threat-model.1 tls.1 tls.2 start-here.2 esp32-flashing.2"),
     _row("I8", "Lack of device management", "nobody knows which devices there are, or how to take one out",
          "communication-5 communication-6 identity-1 identity-4 access-1 monitoring-1 monitoring-2 monitoring-3 monitoring-4",
          "audit.1 revocation.1 revocation.2 provisioning.2 certificate-authority.1"),
     _row("I9", "Insecure default settings", "debug ports open, policies that accept, passwords as delivered",
          "firmware-5 access-2 monitoring-1", "segmentation.2 threat-model.2"),
     _row("I10", "Lack of physical hardening", "a flash chip that is read with a clip",
-         "identity-3 firmware-1 firmware-2 firmware-5", "threat-model.2"),
+         "identity-3 firmware-1 firmware-2 firmware-5", "esp32-flashing.2 threat-model.2"),
 )  # fmt: skip
 """The rows, in their order."""
 

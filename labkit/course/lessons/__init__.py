@@ -14,6 +14,7 @@ __all__ = ["find", "slugs"]
 
 _ORDER = (
     "start-here",
+    "threat-model",
     "tls",
     "certificate-authority",
     "mutual-tls",

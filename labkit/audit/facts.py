@@ -240,7 +240,7 @@ class BoardFacts:
         flash: What can be read in its flash.
         problem: Why its eFuses could not be read.
         secure_boot: Whether secure boot is on.
-        signature: `verified`, or what is wrong with what lies in the flash.
+        signature: `verified`, `unreadable` where only the chip can read what lies in the flash, or what is wrong with it.
         flash_encryption: Whether flash encryption is on.
         jtag: Whether JTAG is open.
         download: `open`, `secure` or `disabled`.

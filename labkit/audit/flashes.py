@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from labkit.firmware.partitions import Partition, PartitionTable
 
 UPDATES = {".bin", ".upd"}
+UNREADABLE = "unreadable"
 SMALLEST_FLASH = 0x100000
 """Whatever is shorter is an image or a partition, and no dump."""
 
@@ -211,17 +212,20 @@ def _slots(data: bytes) -> tuple[tuple[int, str], ...]:
 
 
 def _signed_for(data: bytes, efuses: Efuses) -> str:
-    """Return `verified`, or what is wrong; an encrypted application is the chip's own business, and it looks."""
+    """Return `verified`, `unreadable` for an application that only the chip can read, or what is wrong."""
     trusted = [TrustedKey(digest.digest, digest.revoked) for digest in efuses.secure_boot_digests]
     if not any(not key.revoked for key in trusted):
         return "the eFuses name no key that is still trusted"
-    images = [
-        part.data for part in _parts(data) if part.inside == "image" and part.data[:1] == bytes([MAGIC])
-    ]
-    if not images:
-        return "verified" if efuses.flash_encryption_enabled else "there is no application"
-    for each in images:
-        verdict = signature_of(each, trusted)
+    parts = [part for part in _parts(data) if part.inside == "image" and part.data[:1] == bytes([MAGIC])]
+    if efuses.flash_encryption_enabled:
+        # One ciphertext in 256 begins like an image; only a whole one is one.
+        parts = [part for part in parts if _images([part])]
+        if not parts:
+            return UNREADABLE
+    if not parts:
+        return "there is no application"
+    for each in parts:
+        verdict = signature_of(each.data, trusted)
         if verdict != "verified":
             return verdict
     return "verified"

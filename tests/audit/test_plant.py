@@ -12,6 +12,7 @@ import pytest
 from labkit.audit import ITEMS, Report, Verdict, audit, compare
 from labkit.audit.markdown import markdown
 from labkit.audit.page import page
+from labkit.firmware.partitions import COURSE_TABLE
 from labkit.scenarios.audited_plant import Plant, audited_plant
 from labkit.scenarios.plant_faults import FAULTS, MISTAKES, choose_faults, expected_failures, possible
 from labkit.workspace import Workspace
@@ -129,6 +130,20 @@ def test_mending_shows(plant: Plant, sound: Report) -> None:
     plant.plant(())
     found = {change.item.id: change.kind for change in compare(before, after)}
     assert {"communication-1": "same", "access-2": "mended", "access-3": "broken"} == found
+
+
+def test_ciphertext_that_looks_like_an_image_is_none(plant: Plant) -> None:
+    """The first byte of an encrypted application is sometimes that of an image; this is no reason to call it unsigned."""
+    path = plant.boards[0].flash
+    good = path.read_bytes()
+    place = COURSE_TABLE.find("ota_0")
+    assert place is not None
+    path.write_bytes(good[: place.offset] + b"\xe9" + good[place.offset + 1 :])
+    try:
+        report = audit(plant.target, items=["firmware-1", "firmware-2"])
+    finally:
+        path.write_bytes(good)
+    assert () == report.failed()
 
 
 def test_no_secret_is_in_a_report(plant: Plant) -> None:

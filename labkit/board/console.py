@@ -50,14 +50,19 @@ class Console:
             new = self._count - count
             return tuple(self._lines)[-new:] if new > 0 else ()
 
-    def say(self, line: str) -> None:
-        """Add a line."""
+    def say(self, line: str, *, on_wire: bool = True) -> None:
+        """Add a line.
+
+        Args:
+            line: What is said.
+            on_wire: Whether it goes out on the serial line too; remarks of the model's own about that line do not.
+        """
         with self._news:
             self._lines.append(line)
             self._count += 1
             self._news.notify_all()
         self._write(line)
-        if self._forward is not None:
+        if on_wire and self._forward is not None:
             self._forward(line)
 
     def _write(self, line: str) -> None:

@@ -198,6 +198,8 @@ class WiredBoard:
         if what == "baud":
             self._host_baud = value
             return
+        if getattr(self._lines, what) != bool(value):
+            self._console.say(f"[{what.upper()} {'on' if value else 'off'}]", on_wire=False)
         found = self._lines.set(what, value)
         if found == "hold":
             self.power.off()

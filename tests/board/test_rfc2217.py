@@ -115,6 +115,12 @@ def test_esptool_pulls_the_lines(tmp_path: Path) -> None:
             if text in line
         ]
         assert board._wired.loader.active
+        lines = [line for line in board.console.lines if line.startswith(("[DTR", "[RTS", "waiting"))]
+        opened, reset = (
+            ["[DTR on]", "[RTS on]"],
+            ["[DTR off]", "[DTR on]", "[RTS off]", "waiting for download"],
+        )
+        assert [*opened, *reset, "[DTR off]"] == lines[:7], lines
 
 
 @pytest.mark.tool

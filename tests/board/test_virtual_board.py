@@ -217,6 +217,7 @@ def test_a_client_that_never_reads_takes_no_endless_room(
 ) -> None:
     """The board stops listening to it until it reads, and lives on afterwards."""
     monkeypatch.setattr(serial_server, "_HIGH_WATER", 1 << 16)
+    monkeypatch.setattr(serial_server, "_CHUNK", 1200)  # about as many commands as are answered at a time
     with VirtualBoard.open(tmp_path / "a") as board:
         with SerialTool(board) as tool:
             tool.sync()

@@ -5,18 +5,22 @@ with rollback and anti-rollback switched on. Where this model differs on purpose
 
 - The ROM refuses a bootloader whose appended SHA-256 is wrong. A real ESP32 looks at the checksum byte alone, and an
   ESP32-C3 without Secure Boot complains and goes on.
-- Flash is never encrypted in place. Real bootloaders that were built for it do that once, at the first boot. Here, what
-  is in plain text under a chip that decrypts is refused by the ROM, as on a chip whose fuses were burned by hand.
+- Flash is encrypted in place by a bootloader whose image says so (`"flash_encryption"` in its behaviour, see
+  `first_boot`); of machine code alone that can't be known. Where fuses were burned by hand over plain text, the ROM refuses
+  it, as a real one does.
 - SECURE_BOOT_AGGRESSIVE_REVOKE does nothing: a real ROM revokes a key whose signature does not hold.
 - The eFuses' security version advances after the image was verified; ESP-IDF reads it from the image before.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import secrets
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from labkit.board import first_boot
 from labkit.board.boot_console import BootConsole
 from labkit.board.flash_view import FlashView, flash_key
 from labkit.board.slots import Choice, choose_slot, remember_first
@@ -39,7 +43,7 @@ from labkit.firmware.secure_boot import RULES
 from labkit.outcome import ACCEPTED, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from labkit.board.efuse import Efuses
     from labkit.board.nor_flash import NorFlash
@@ -54,7 +58,7 @@ REASONS: Mapping[str, tuple[str, ...]] = MappingProxyType({
     "rom": (*_OF_IMAGES, "not-encrypted"),
     "bootloader": ("revision", "behaviour"),
     "partitions": ("partition-table",),
-    "image": (*_OF_IMAGES, "revision", "description", "secure-version", "no-app"),
+    "image": (*_OF_IMAGES, "revision", "description", "secure-version", "no-app", "flash-encryption"),
     "application": ("behaviour",),
 })  # fmt: skip
 """Why a boot ends, by stage; docs/formats/boot.md says what each of them means."""
@@ -88,10 +92,15 @@ class Boot:
         return self.outcome.accepted
 
 
-def boot(flash: NorFlash, efuses: Efuses) -> Boot:
+def boot(flash: NorFlash, efuses: Efuses, *, random: Callable[[int], bytes] = secrets.token_bytes) -> Boot:
     """Reset a board and follow it to its application.
 
     Writes otadata (each operation is counted by `flash`) and may burn the security version, as the real bootloader does.
+
+    Args:
+        flash: The flash chip.
+        efuses: The fuses.
+        random: Where a key comes from, if the bootloader switches flash encryption on.
 
     Returns:
         What became of it. Refusals are data, see `REASONS`.
@@ -101,14 +110,21 @@ def boot(flash: NorFlash, efuses: Efuses) -> Boot:
 
     Does not check: with Secure Boot off, who made anything of all this.
     """
-    return _Chain(flash, efuses).run()
+    chain = _Chain(flash, efuses, random)
+    found = chain.run()
+    if not chain.encrypted:
+        return found
+    again = _Chain(flash, efuses, random).run()  # reset by software, with flash encryption enabled
+    return dataclasses.replace(again, console=(*chain.console.lines, *again.console))
 
 
 class _Chain:
     """One way from reset to application."""
 
-    def __init__(self, flash: NorFlash, efuses: Efuses) -> None:
+    def __init__(self, flash: NorFlash, efuses: Efuses, random: Callable[[int], bytes]) -> None:
         self.efuses = efuses
+        self.random = random
+        self.encrypted = False
         self.view = FlashView(flash, flash_key(efuses))
         self.console = BootConsole()
         self.table: PartitionTable | None = None
@@ -117,9 +133,10 @@ class _Chain:
     def run(self) -> Boot:
         self.console.banner(self.efuses.chip.name)
         try:
-            self._second_stage(self._rom())
+            bootloader = self._rom()
+            self._second_stage(bootloader)
             self.table = self._partitions()
-            return self._application(self.table)
+            return self._application(self.table, bootloader)
         except Refusal as refusal:
             return Boot(refusal.outcome, tuple(self.console.lines), self.table)
 
@@ -191,7 +208,7 @@ class _Chain:
 
     # --- application -----------------------------------------------------------------------------------------------
 
-    def _application(self, table: PartitionTable) -> Boot:
+    def _application(self, table: PartitionTable, bootloader: Image) -> Boot:
         rollback = bool(self.options.get("rollback", True))
         choice = choose_slot(self.view, table, self.console, rollback=rollback, objection=self._objection)
         refused = dict(choice.passed_over)
@@ -205,9 +222,18 @@ class _Chain:
                 self.console.complains("boot", f"{_title(part)} is not bootable")
                 continue
             self.console.says("boot", f"Loaded app from partition at offset {part.offset:#x}")
+            self._encrypt(table, bootloader)
             return self._start(table, part, image, choice, refused)
         self.console.complains("boot", "No bootable app partitions in the partition table")
         raise Refusal("image", next(iter(refused.values()), "no-app"), refused=refused)
+
+    def _encrypt(self, table: PartitionTable, bootloader: Image) -> None:
+        mode = first_boot.wanted(self.options.get("flash_encryption"), self.efuses)
+        if mode is not None:
+            first_boot.encrypt_in_place(
+                self.view.flash, self.efuses, table, bootloader, self.console, mode=mode, random=self.random
+            )
+            self.encrypted = True
 
     @property
     def _anti_rollback(self) -> bool:

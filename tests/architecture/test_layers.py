@@ -121,6 +121,7 @@ PURE = (
     "updates/ranges.py",
     "board/boot_console.py",
     "board/bootloader.py",
+    "board/first_boot.py",
     "board/flash_view.py",
     "board/machine.py",
     "board/ota.py",

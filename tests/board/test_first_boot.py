@@ -1,0 +1,145 @@
+"""Flash encryption switched on by the bootloader: once, for ever, and not while the power fails."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from labkit.board import NorFlash, PowerCut, boot
+from labkit.firmware.flash_image import survey
+from labkit.firmware.otadata import VALID
+from tests.simulators.flashed_board import Flashed, app, bootloader, sign
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+BOTH = pytest.mark.parametrize("chip", ["esp32", "esp32c3"])
+
+
+def fresh(chip: str, mode: object = "development", key: rsa.RSAPrivateKey | None = None) -> Flashed:
+    """Return a board in the clear, whose bootloader is to encrypt it."""
+    start, first = bootloader(chip, {"flash_encryption": mode}), app(chip, "1.0")
+    board = Flashed(chip)
+    if key is not None:
+        board.trust(key)
+        start, first = sign(start, key), sign(first, key)
+    return board.fill(first, boot=start, otadata=[(1, VALID)])
+
+
+def kinds(board: Flashed) -> set[str]:
+    """Return what somebody finds who reads the chip."""
+    return {part.kind for part in survey(board.flash.image())}
+
+
+@BOTH
+@pytest.mark.parametrize("mode", ["development", "release"])
+def test_the_first_boot_encrypts_and_every_other_boots(chip: str, mode: str) -> None:
+    """After one boot the dump is noise, the key can't be read, and the application runs as before."""
+    board = fresh(chip, mode)
+    assert "application" in kinds(board)
+    done = boot(board.flash, board.efuses)
+    assert done.booted
+    text = "\n".join(done.console)
+    for words in (
+        "Generating new flash encryption key...",
+        "Encrypting partition",
+        "Resetting with flash encryption",
+    ):
+        assert words in text
+    assert 2 == text.count("2nd stage bootloader")
+    assert {"noise"} == kinds(board)
+    assert board.efuses.flash_encryption_enabled
+    assert bytes(32) == board.efuses.visible(1 if chip == "esp32" else 4)
+    assert (mode == "release") == board.efuses.manual_encrypt_disabled
+    operations = board.flash.operations
+    again = boot(board.flash, board.efuses)
+    assert again.booted
+    assert "Encrypting" not in "\n".join(again.console)
+    assert operations == board.flash.operations
+
+
+@BOTH
+def test_with_secure_boot_the_signature_is_encrypted_too(
+    chip: str, boot_keys: list[rsa.RSAPrivateKey]
+) -> None:
+    """Signed images stay signed: what is verified is the plain text."""
+    board = fresh(chip, key=boot_keys[0])
+    assert boot(board.flash, board.efuses).booted
+    assert {"noise"} == kinds(board)
+
+
+@BOTH
+def test_a_key_that_is_burned_already_is_taken(chip: str) -> None:
+    """A key from the factory line is used, and no other is drawn."""
+    board = fresh(chip)
+    key = b"k" * 16 + b"l" * 16
+    board.efuses.burn(
+        {"BLOCK1": key[::-1]} if chip == "esp32" else {"BLOCK_KEY2": key[::-1], "KEY_PURPOSE_2": 4}
+    )
+    done = boot(board.flash, board.efuses)
+    assert done.booted
+    assert key == board.efuses.flash_encryption_key
+    assert "Using pre-loaded flash encryption key" in "\n".join(done.console)
+
+
+@pytest.mark.parametrize("mode", [None, "other", 1, ["release"]])
+def test_a_bootloader_that_was_not_built_for_it(mode: object) -> None:
+    """Without the word, or with one that is none, nothing is burned and nothing encrypted."""
+    board = fresh("esp32", mode)
+    before = board.efuses.to_bytes()
+    assert boot(board.flash, board.efuses).booted
+    assert before == board.efuses.to_bytes()
+
+
+def test_a_counter_that_is_used_up() -> None:
+    """In development plain images may be written again, until the counter has no bit left."""
+    board = fresh("esp32c3")
+    board.efuses.burn({"SPI_BOOT_CRYPT_CNT": 3})
+    assert not board.efuses.flash_encryption_enabled
+    assert boot(board.flash, board.efuses).booted
+    assert 7 == board.efuses.flash_crypt_count
+
+
+def test_fuses_without_room() -> None:
+    """No free block, or protected fuses: the board says so, does not start, and its flash is as it was."""
+    full = fresh("esp32c3")
+    for number in range(6):
+        full.efuses.burn({f"BLOCK_KEY{number}": b"x" * 32})
+    held = fresh("esp32")
+    held.efuses.burn({"WR_DIS": 1})  # RD_DIS can't be burned any more, so a key could be read
+    for board in (full, held):
+        before = board.flash.image()
+        done = boot(board.flash, board.efuses)
+        assert ("image", "flash-encryption") == (done.outcome.stage, done.outcome.reason)
+        assert before == board.flash.image()
+
+
+def test_power_that_fails_meanwhile() -> None:
+    """Cut anywhere, the board does not start anything that was not verified; written anew, it boots."""
+    board = fresh("esp32")
+    before, fuses = board.flash.image(), board.efuses.copy()
+    boot(board.flash, board.efuses)
+    total = board.flash.operations
+    assert total > 100
+    verdicts = set()
+    for cut in range(0, total, 5):
+        board.flash, board.efuses = NorFlash(before, cut_after=cut), fuses.copy()
+        with pytest.raises(PowerCut):
+            boot(board.flash, board.efuses)
+        board.flash.cut_after = None
+        done = boot(board.flash, board.efuses)
+        verdicts.add(done.outcome.reason)
+    assert verdicts <= {
+        "accepted",
+        "magic",
+        "segment-length",
+        "checksum",
+        "digest",
+        "truncated",
+        "partition-table",
+        "no-app",
+    }
+    assert len(verdicts) > 1
+    board.fill(app("esp32", "1.0"), boot=bootloader("esp32", {"flash_encryption": "development"}))
+    assert boot(board.flash, board.efuses).booted

@@ -48,14 +48,19 @@ class Evidence:
         return cls(bool(value["holds"]), str(value["what"]), str(value["source"]), bool(value.get("person")))
 
 
+def printable(text: str) -> str:
+    """Return a text on one line, without characters that would steer a terminal: names in it are chosen by others."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
 def seen(what: str, source: str) -> Evidence:
     """Return evidence that speaks for the target."""
-    return Evidence(holds=True, what=what, source=source)
+    return Evidence(holds=True, what=printable(what), source=printable(source))
 
 
 def fault(what: str, source: str) -> Evidence:
     """Return evidence that speaks against it."""
-    return Evidence(holds=False, what=what, source=source)
+    return Evidence(holds=False, what=printable(what), source=printable(source))
 
 
 def verdict_of(evidence: Iterable[Evidence]) -> Verdict:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import http.client
 import json
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -96,6 +97,15 @@ def test_no_line_is_too_strange(text: str) -> None:
     assert all(event.kind in KINDS for event in broker_events(lines, seen_at=NOON))
     found = service_event(text, seen_at=NOON)
     assert found is None or found.kind in KINDS
+
+
+def test_names_do_not_steer_a_terminal() -> None:
+    """A name with an escape sequence in it is shown without: whoever connects must not paint on the operator's screen."""
+    name = "sensor\x1b[2J\x1b]0;all is well\x07\u202e"
+    line = f"1700000000: New client connected from 127.0.0.1:1 as {name} (p5, c1, k30, u'{name}')."
+    (event,) = broker_events([line], seen_at=NOON)
+    assert ("connected", True) == (event.kind, event.who.startswith("sensor"))
+    assert all(text.isprintable() for text in (event.who, event.cause, event.text))
 
 
 def test_a_topic_does_not_pass_for_a_line() -> None:
@@ -276,6 +286,69 @@ def test_prometheus_reads_the_rules_and_the_numbers(tmp_path: Path) -> None:
     assert 0 == run([str(promtool), "check", "metrics"], stdin=counted().encode()).returncode
     path.write_text(prometheus_rules(READY).replace(">=", ">=>"))
     assert 0 != run([str(promtool), "check", "rules", path], check=False).returncode  # it can say no
+
+
+ATTACK = {
+    'labkit_tls_refused_total{cause="no-certificate"}': "0x8 8x20",
+    "labkit_unknown_sessions_total": "0x8 3x20",
+    'labkit_messages_total{client="sensor-001"}': "0+1x320 320+100x40",
+    'labkit_takeovers_total{client="sensor-001"}': "0x8 4x20",
+    'labkit_denied_total{client="sensor-001"}': "0x8 9x20",
+    'labkit_service_refused_total{code="token-spent"}': "0x8 9x20",
+    'labkit_certificate_seconds_left{device="sensor-001"}': "86400x40",
+    "labkit_revocation_list_seconds_left": "3600x40",
+}
+"""Numbers that each rule must raise an alarm for, in steps of 15 seconds."""
+
+QUIET = {
+    'labkit_tls_refused_total{cause="no-certificate"}': "0x200 1x200",
+    "labkit_unknown_sessions_total": "0x400",
+    'labkit_messages_total{client="sensor-001"}': "0+1x400",
+    'labkit_takeovers_total{client="sensor-001"}': "1x400",
+    'labkit_denied_total{client="sensor-001"}': "1x400",
+    'labkit_service_refused_total{code="token-spent"}': "2x400",
+    'labkit_certificate_seconds_left{device="sensor-001"}': "9999999x400",
+    "labkit_revocation_list_seconds_left": "500000x400",
+}
+"""Numbers of a quiet day."""
+
+
+@pytest.mark.tool
+def test_prometheus_raises_the_same_alarms(tmp_path: Path) -> None:
+    """Evaluated by Prometheus' own engine, each rule fires for its attack, and none does on a quiet day."""
+    promtool = find_tool("promtool", variable="LABKIT_PROMTOOL")
+    if promtool is None:
+        missing("promtool is not on this machine (Debian's package prometheus has it)")
+    (tmp_path / "rules.yml").write_text(prometheus_rules(READY))
+    firing = {"rate": "83m"}
+    cases = []
+    for series, values in ATTACK.items():
+        detector = dict(zip(ATTACK, DETECTORS, strict=True))[series]
+        cases.append((detector, {series: values}, firing.get(detector, "3m"), True))
+    cases += [(detector, QUIET, "95m", False) for detector in DETECTORS]
+    (tmp_path / "test.yml").write_text(json.dumps(tests_of(cases)))
+    said = run([str(promtool), "test", "rules", tmp_path / "test.yml"], check=False)
+    assert 0 == said.returncode, said.output[-3000:]
+
+
+def tests_of(cases: list[tuple[str, dict[str, str], str, bool]]) -> dict[str, object]:
+    """Return promtool's own test file: numbers, a time, and whether the detector's alert fires then."""
+    tests = []
+    for detector, series, when, fires in cases:
+        name = "Labkit" + "".join(word.capitalize() for word in detector.split("-"))
+        labels = {"severity": next(rule.severity for rule in READY if rule.detector == detector)}
+        labels |= dict(re.findall(r'(\w+)="([^"]+)"', next(iter(series)))) if fires else {}
+        expected = (
+            [{"exp_labels": labels, "exp_annotations": {"summary": DETECTORS[detector]}}] if fires else []
+        )
+        tests.append(
+            {
+                "interval": "15s",
+                "input_series": [{"series": name, "values": values} for name, values in series.items()],
+                "alert_rule_test": [{"eval_time": when, "alertname": name, "exp_alerts": expected}],
+            }
+        )
+    return {"rule_files": ["rules.yml"], "evaluation_interval": "15s", "tests": tests}
 
 
 def test_the_rule_file_has_a_rule_a_detector() -> None:

@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from labkit.audit.evidence import printable
 from labkit.broker.log import parse_line
 
 if TYPE_CHECKING:
@@ -90,21 +91,25 @@ def broker_events(lines: Iterable[str], *, seen_at: dt.datetime) -> Iterator[Eve
             yield event
 
 
+def _event(at: dt.datetime, kind: str, who: str, cause: str, text: str) -> Event:
+    return Event(at, kind, printable(who), printable(cause), printable(text))
+
+
 def _of(line: Line, at: dt.datetime) -> Event | None:
     if line.kind == "tls-error":
-        return Event(at, "tls-refused", "", cause_of(line["error"]), line.text)
+        return _event(at, "tls-refused", "", cause_of(line["error"]), line.text)
     if line.kind == "accept-failed":
-        return Event(at, "tls-refused", line["peer"], cause_of(line["error"]), line.text)
+        return _event(at, "tls-refused", line["peer"], cause_of(line["error"]), line.text)
     if line.kind == "connected":
-        return Event(at, "connected", line["user"] or line["client"], line["client"], line.text)
+        return _event(at, "connected", line["user"] or line["client"], line["client"], line.text)
     if line.kind == "denied":
-        return Event(at, "denied", line["client"], line["topic"], line.text)
+        return _event(at, "denied", line["client"], line["topic"], line.text)
     if line.kind == "takeover":
-        return Event(at, "takeover", line["client"], "", line.text)
+        return _event(at, "takeover", line["client"], "", line.text)
     if found := _PUBLISH.match(line.text):
-        return Event(at, "message", found["client"], "", line.text)
+        return _event(at, "message", found["client"], "", line.text)
     if (found := _CONNACK.fullmatch(line.text)) and found["code"] != "0":
-        return Event(at, "login-refused", found["client"], f"code {found['code']}", line.text)
+        return _event(at, "login-refused", found["client"], f"code {found['code']}", line.text)
     return None
 
 
@@ -119,9 +124,9 @@ def service_event(line: str, *, seen_at: dt.datetime) -> Event | None:
         return None
     at = _time(str(value.get("at", "")), seen_at)
     if code == "clone-alarm":
-        return Event(at, "clone-alarm", who, code, told)
+        return _event(at, "clone-alarm", who, code, told)
     if status in {401, 403, 429} or code.startswith("token-"):
-        return Event(at, "service-refused", who, code, told)
+        return _event(at, "service-refused", who, code, told)
     return None
 
 

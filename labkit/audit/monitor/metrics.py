@@ -121,7 +121,12 @@ def prometheus_rules(rules: AlertRules) -> str:
     Args:
         rules: The rules.
     """
-    lines = ["groups:", "  - name: labkit", "    rules:"]
+    lines = [
+        "# Scrape every 15 seconds: a range of a minute needs several samples.",
+        "groups:",
+        "  - name: labkit",
+    ]
+    lines.append("    rules:")
     for rule in rules:
         span = f"{max(60, int(rule.within))}s"
         expression = _EXPRESSIONS[rule.detector].format(span=span, least=f"{rule.at_least:g}")

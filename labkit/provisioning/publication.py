@@ -26,6 +26,11 @@ logger = logging.getLogger("labkit.provisioning")
 REFRESH = dt.timedelta(hours=1)
 """How often somebody looks whether the list is due."""
 
+TRIES = 3
+"""How often a session is taken over before it is said that it can't be."""
+
+NOT_CUT = "session not cut, because the broker did not answer; the service's next start tries again"
+
 LATER = dt.timedelta(minutes=5)
 """How long superseded certificates wait for the next list: nobody has an interest in using them."""
 
@@ -158,9 +163,13 @@ class Publication:
         Raises:
             BrokerError: The broker did not do as it was told. The list is published all the same.
         """
-        done = self._shut_out(device_id)
         with self._registry.begin() as tx:
-            tx.trail.note("service", "shut-out", device_id, done=done)
+            # What an attempt that was cut off took the session over with; else there is nothing left to end.
+            tx.certificates.end_all(device_id, Reason.CESSATION_OF_OPERATION)
+        done = self._shut_out(device_id)
+        if NOT_CUT not in done:
+            with self._registry.begin() as tx:
+                tx.trail.note("service", "shut-out", device_id, done=done)
         return done
 
     def _shut_out(self, device_id: str) -> list[str]:
@@ -180,8 +189,9 @@ class Publication:
         done.append("broker reloaded")
         running.deny(device_id)
         done.append("rights taken")
-        if self._take_over(device_id, Endpoint(running.host, running.port)):
-            done.append("session cut")
+        endpoint = Endpoint(running.host, running.port)
+        cut = any(self._take_over(device_id, endpoint) for _ in range(TRIES))
+        done.append("session cut" if cut else NOT_CUT)
         self.publish()
         self.reload()
         return done

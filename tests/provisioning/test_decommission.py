@@ -13,6 +13,7 @@ from labkit.errors import NotConnectedError, RefusedError, ReloadRefusedError
 from labkit.pki import IdentityFiles, Reason, Store
 from labkit.provisioning import Publication
 from labkit.provisioning.operations import Operations
+from labkit.provisioning.publication import NOT_CUT
 from labkit.scenarios.provisioning import ProvisioningSite, attempt, provisioning_site
 from labkit.scenarios.revocation import revoking_broker
 
@@ -158,6 +159,32 @@ def test_a_crash_between_decision_and_broker(
         assert "certificate-revoked" == site.attempt(one.files("leaving")).reason
         with Registry.open(store.workspace.path("registry/fleet.db")) as registry:
             assert [] == Publication(registry, store, broker=site.broker.folder).catch_up()
+
+
+def test_a_broker_that_does_not_answer(
+    plant: tuple[ProvisioningSite, Site], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the session can't be taken over, the operator is told, and the next start finishes what is left."""
+    office, site = plant
+    one = office.enrolled("stubborn").current
+    assert one
+    with (
+        site.session(one.files("stubborn")) as session,
+        Registry.open(office.store.workspace.path("registry/fleet.db")) as registry,
+    ):
+        publication = Publication(registry, office.store, broker=site.broker.folder)
+        with monkeypatch.context() as patch:
+            patch.setattr(Publication, "_take_over", lambda *_: False)
+            done = Operations(registry, publication).decommission(
+                "stubborn", Reason.UNSPECIFIED, actor="admin"
+            )
+        assert NOT_CUT == done[-1]
+        assert ["stubborn"] == publication.catch_up()
+        with pytest.raises(NotConnectedError, match="of no use"):
+            session.publish("devices/stubborn/status", "still?")
+        assert [] == publication.catch_up()
+        with registry.read() as tx:
+            assert {"ended"} == {each.status.value for each in tx.certificates.of("stubborn")}
 
 
 def test_a_list_is_renewed_though_nobody_is_revoked(

@@ -154,6 +154,7 @@ def enliven_device(case: Any, world: World, *, lucky: bool) -> requests.Session:
     return session(office, chain, key)
 
 
+@pytest.mark.timeout(1800)  # ten thousand handshakes, on a machine that may have other work
 def test_nothing_that_is_described_breaks_it(office: ProvisioningSite) -> None:
     """Thousands of requests after its own description: none is answered with a 5xx, and each operation has worked."""
     described = schemathesis.openapi.from_dict(office.anyone.call("GET", "/openapi.json"))

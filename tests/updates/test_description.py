@@ -72,6 +72,7 @@ class World:
         return self.operator if path.startswith("/releases") else self.device
 
 
+@pytest.mark.timeout(1800)
 def test_nothing_that_is_described_breaks_it(office: UpdateSite) -> None:
     """Many requests after its own description: none is answered with a 5xx, and each operation has worked."""
     context_free = requests.get(

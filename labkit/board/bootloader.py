@@ -222,8 +222,9 @@ class _Chain:
                 self.console.complains("boot", f"{_title(part)} is not bootable")
                 continue
             self.console.says("boot", f"Loaded app from partition at offset {part.offset:#x}")
+            started = self._start(table, part, image, choice, refused)
             self._encrypt(table, bootloader)
-            return self._start(table, part, image, choice, refused)
+            return started
         self.console.complains("boot", "No bootable app partitions in the partition table")
         raise Refusal("image", next(iter(refused.values()), "no-app"), refused=refused)
 

@@ -104,7 +104,12 @@ class RomLoader:
 
     def enter(self) -> None:
         """Go into download mode, as BOOT held at a reset does, if the fuses let it."""
-        if self._download != "disabled" and not self.active:
+        if self.active:
+            return
+        # A reset reads the fuses: what bootloader and application burned meanwhile counts.
+        self._download = self.efuses.download
+        self._fuses.refresh()
+        if self._download != "disabled":
             self.active = True
             self._tell("download", "waiting for download")
 

@@ -92,6 +92,7 @@ class WiredBoard:
         self.boot("another board")
 
     def _new_loader(self) -> RomLoader:
+        self._encrypt_key = self.efuses.flash_encryption_key
         return RomLoader(
             self.flash,
             self.efuses,
@@ -125,6 +126,11 @@ class WiredBoard:
             self.power.on(self.flash, self.efuses, self._application)
         except PowerCut:
             self._go_dark()
+            return
+        if self._encrypt_key != self.efuses.flash_encryption_key:  # burned by the bootloader just now
+            strapped = self.loader.strapped
+            self.loader = self._new_loader()
+            self.loader.strapped = strapped
 
     def restart(self, why: str) -> None:
         """Boot anew soon, because a program asked for it; from any thread.

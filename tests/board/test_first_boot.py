@@ -6,25 +6,35 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from labkit.board import NorFlash, PowerCut, boot
+from labkit.board import NorFlash, PowerCut, VirtualBoard, boot
 from labkit.firmware.flash_image import survey
-from labkit.firmware.otadata import VALID
+from labkit.firmware.otadata import VALID, parse_otadata
+from labkit.firmware.partitions import COURSE_TABLE, build_table
+from labkit.firmware.tools import run_tool
 from tests.simulators.flashed_board import Flashed, app, bootloader, sign
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from cryptography.hazmat.primitives.asymmetric import rsa
 
 BOTH = pytest.mark.parametrize("chip", ["esp32", "esp32c3"])
 
 
-def fresh(chip: str, mode: object = "development", key: rsa.RSAPrivateKey | None = None) -> Flashed:
-    """Return a board in the clear, whose bootloader is to encrypt it."""
+def fresh(
+    chip: str,
+    mode: object = "development",
+    key: rsa.RSAPrivateKey | None = None,
+    otadata: Sequence[tuple[int, int]] = ((1, VALID),),
+) -> Flashed:
+    """Return a board in the clear, whose bootloader is to encrypt it at its first boot."""
     start, first = bootloader(chip, {"flash_encryption": mode}), app(chip, "1.0")
     board = Flashed(chip)
     if key is not None:
         board.trust(key)
         start, first = sign(start, key), sign(first, key)
-    return board.fill(first, boot=start, otadata=[(1, VALID)])
+    return board.fill(first, boot=start, otadata=otadata)
 
 
 def kinds(board: Flashed) -> set[str]:
@@ -57,6 +67,19 @@ def test_the_first_boot_encrypts_and_every_other_boots(chip: str, mode: str) -> 
     assert again.booted
     assert "Encrypting" not in "\n".join(again.console)
     assert operations == board.flash.operations
+
+
+@BOTH
+@pytest.mark.parametrize("state", [None, VALID])
+def test_what_was_chosen_is_encrypted_with_the_rest(chip: str, state: int | None) -> None:
+    """The choice that the bootloader notes at its first boot is still the choice after it."""
+    board = fresh(chip, otadata=[(1, state)] if state is not None else [])
+    done = boot(board.flash, board.efuses)
+    assert done.booted
+    second = "\n".join(done.console).split("Resetting with")[1]
+    assert "trying OTA 0" not in second
+    entries = parse_otadata(board.view.read(0xD000, 0x2000))
+    assert (1, "valid") == (entries[0].sequence, entries[0].state_name)
 
 
 @BOTH
@@ -143,3 +166,22 @@ def test_power_that_fails_meanwhile() -> None:
     assert len(verdicts) > 1
     board.fill(app("esp32", "1.0"), boot=bootloader("esp32", {"flash_encryption": "development"}))
     assert boot(board.flash, board.efuses).booted
+
+
+@pytest.mark.tool
+def test_a_board_that_has_power_goes_on(tmp_path: Path) -> None:
+    """On a running board the fuses that the bootloader burned are those that tools see, and are kept on disk."""
+    with VirtualBoard.open(tmp_path / "board", chip="esp32c3") as running:
+        for offset, data in (
+            (0x8000, build_table(COURSE_TABLE)),
+            (0x20000, app("esp32c3", "1.0")),
+            (0x0, bootloader("esp32c3", {"flash_encryption": "development"})),
+        ):
+            running.write_flash(offset, data)
+        assert running.console.wait_for("Resetting with flash encryption enabled")
+        assert running.efuses.flash_encryption_enabled
+        words = ["summary", "--format", "value_only", "SPI_BOOT_CRYPT_CNT"]
+        assert "Enable" in run_tool("espefuse", "--chip", "esp32c3", "--port", running.url, *words).stdout
+    with VirtualBoard.open(tmp_path / "board") as running:
+        assert running.console.wait_for("Loaded app from partition at offset 0x20000")
+        assert b"course-node" not in running.flash_image()

@@ -68,7 +68,9 @@ def suites(facts: Facts) -> Iterator[Evidence]:
         if not accepted:
             yield fault("agreed to none of the offers, so nothing is known", door.place)
         elif not old and not weak:
-            yield seen(f"refused {refused} weak suites; {len(accepted)} offers were good ones", door.place)
+            yield seen(
+                f"refused {refused} weak suites, and {len(accepted)} offers were good ones", door.place
+            )
 
 
 def broker_verified(facts: Facts) -> Iterator[Evidence]:
@@ -123,10 +125,6 @@ def _shut(door: Door) -> Iterator[Evidence]:
     if door.device is None or door.nobody is None:
         yield fault("could not be tried: no identity of a device was given", door.place)
         return
-    if door.device.accepted:
-        yield seen("lets a device of ours in (the control)", door.place)
-    else:
-        yield fault(f"refuses a device of ours, so refusals prove nothing ({door.device})", door.place)
     tried = {"a client without a certificate": door.nobody, **door.strangers}
     if door.revoked is not None:
         tried["a device that was revoked"] = door.revoked
@@ -139,6 +137,10 @@ def _shut(door: Door) -> Iterator[Evidence]:
             yield fault(f"lets {who} past TLS, as far as MQTT ({outcome})", door.place)
         else:
             yield fault(f"does not refuse {who} for the certificate ({outcome})", door.place)
+    if door.device.accepted:
+        yield seen("lets a device of ours in (the control)", door.place)
+    else:
+        yield fault(f"refuses a device of ours, so refusals prove nothing ({door.device})", door.place)
 
 
 def _list(facts: Facts) -> Iterator[Evidence]:

@@ -60,7 +60,7 @@ def signed_updates(facts: Facts) -> Iterator[Evidence]:
     for board in facts.boards:
         version = board.flash.version
         if version and _numbers(version) < newest:
-            yield fault(f"runs version {version}; the newest is {'.'.join(map(str, newest))}", board.name)
+            yield fault(f"runs version {version}, and the newest is {'.'.join(map(str, newest))}", board.name)
         elif version:
             yield seen(f"runs version {version}, the newest", board.name)
 

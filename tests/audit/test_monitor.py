@@ -326,12 +326,12 @@ def test_prometheus_raises_the_same_alarms(tmp_path: Path) -> None:
         detector = dict(zip(ATTACK, DETECTORS, strict=True))[series]
         cases.append((detector, {series: values}, firing.get(detector, "3m"), True))
     cases += [(detector, QUIET, "95m", False) for detector in DETECTORS]
-    (tmp_path / "test.yml").write_text(json.dumps(tests_of(cases)))
+    (tmp_path / "test.yml").write_text(json.dumps(promtool_file(cases)))
     said = run([str(promtool), "test", "rules", tmp_path / "test.yml"], check=False)
     assert 0 == said.returncode, said.output[-3000:]
 
 
-def tests_of(cases: list[tuple[str, dict[str, str], str, bool]]) -> dict[str, object]:
+def promtool_file(cases: list[tuple[str, dict[str, str], str, bool]]) -> dict[str, object]:
     """Return promtool's own test file: numbers, a time, and whether the detector's alert fires then."""
     tests = []
     for detector, series, when, fires in cases:

@@ -249,6 +249,9 @@ static void test_a_refused_renewal_leaves_the_identity(void **state)
     assert_int_equal(LAB_SERVICE_REFUSED, lab_service_renew(&world.service));
     expect_good_identity(&world);
     assert_non_null(strstr(fake_log(), "code=service-refused path=/renew http=403 reason=renewal-not-due"));
+    lab_stored_t stored;
+    assert_int_equal(LAB_OK, lab_store_look(&world.store, &stored));
+    assert_true(stored.in_use && !stored.staged);
     fake_board_free(&world.board);
 }
 

@@ -59,6 +59,9 @@ lab_status_t lab_node_begin(lab_node_t *node, const lab_parts_t *parts);
 /* Does one turn of the node's work: waits for what the broker says, at most `longest_ms`, and does what is due. Call it for ever. */
 void lab_node_turn(lab_node_t *node, uint32_t longest_ms);
 
+/* To be called now and then while there is no network yet: an image on trial that does not even get that far goes back in time. */
+void lab_node_wait(lab_node_t *node);
+
 /* Frees what the node holds; on a chip nobody calls it. */
 void lab_node_end(lab_node_t *node);
 

@@ -264,12 +264,23 @@ static void keep_talking(lab_node_t *node)
     }
 }
 
-static void do_what_is_due(lab_node_t *node)
+static void judge_trial(lab_node_t *node)
 {
-    keep_talking(node);
     if (node->state == LAB_STATE_UPDATING && node->seconds >= node->parts.trial_seconds) {
         lab_node_happened(node, LAB_EVENT_TIMEOUT);
     }
+}
+
+void lab_node_wait(lab_node_t *node)
+{
+    count_seconds(node);
+    judge_trial(node);
+}
+
+static void do_what_is_due(lab_node_t *node)
+{
+    keep_talking(node);
+    judge_trial(node);
     if (node->state == LAB_STATE_PROVISIONED && node->seconds >= node->check_at) {
         check_certificate(node);
     }

@@ -12,8 +12,9 @@ enum {
 /* Returns how far it is from midnight: 0 there, HALF_DAY at noon. */
 static int32_t height(int64_t now)
 {
-    const int32_t second = (int32_t)((now % (2 * HALF_DAY) + 2 * HALF_DAY) % (2 * HALF_DAY));
-    return second < HALF_DAY ? second : 2 * HALF_DAY - second;
+    const int64_t day = INT64_C(2) * HALF_DAY;
+    const int64_t second = (now % day + day) % day; /* from 0 on, whatever the sign */
+    return (int32_t)(second < HALF_DAY ? second : day - second);
 }
 
 static lab_status_t read_simulation(void *context, lab_reading_t *reading)

@@ -27,7 +27,10 @@ _COMMANDS = {
         "provision",
         "Enrol devices with tokens, renew, decommission; the factory line; the registry.",
     ),
-    "firmware": ("firmware", "Sign firmware and keep the keys that do; verify an update as a device does."),
+    "firmware": (
+        "firmware",
+        "Build and sign firmware, keep the keys that sign; verify an update as a device does.",
+    ),
     "board": ("board", "Run a virtual ESP32 that esptool and espefuse work on; snapshots, fuses, console."),
     "threats": ("threats", "The plant's threat model: look at it, export it; your risk register."),
     "network": ("network", "Zones, flows and firewall rules; measure who reaches whom."),

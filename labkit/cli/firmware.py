@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
-from labkit.cli import rollout, signing
+from labkit.cli import building, rollout, signing
 
 
 @click.group()
 def firmware() -> None:
-    """Sign images for the air, verify them as a device does, and keep the keys that sign.
+    """Build the firmware, sign images for the air, verify them as a device does, and keep the keys that sign.
 
     \b
       labkit firmware key new               a signing key, encrypted with a passphrase
@@ -19,11 +19,13 @@ def firmware() -> None:
       labkit firmware manifest app.update   what an update server tells devices
       labkit firmware serve-updates         that server
       labkit firmware rollout --help        publish, a share of the fleet at a time, pause, take back
+      labkit firmware build                 the C firmware by ESP-IDF; flash and monitor: a real board
     """  # noqa: D301 - click wants the character itself
 
 
 for _command in (
     signing.key, signing.sign, signing.verify, signing.inspect, signing.manifest,
     rollout.serve_updates, rollout.rollout, rollout.fetch,
+    building.build, building.flash, building.monitor,
 ):  # fmt: skip
     firmware.add_command(_command)

@@ -11,9 +11,9 @@ import json
 import os
 import select
 import socket
+import struct
 import subprocess
 import sys
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -39,7 +39,13 @@ OFF = "LABKIT_NO_NAMESPACES"
 
 _WORKER = Path(__file__).with_name("worker.py")
 _SBIN = ("/usr/sbin", "/sbin", "/usr/local/sbin")
-_LONGEST = 1 << 20
+_TOOLS = (
+    ("ip", "iproute2"), ("nft", "nftables"), ("iptables-restore", "iptables"), ("ip6tables-restore", "iptables"),
+    ("nsenter", "util-linux"),
+)  # fmt: skip
+_TRIAL = "table inet trial {\n chain c {\n type filter hook input priority 0; ct state established counter accept;\n }\n}\n"
+"""Some kernels have namespaces and no firewall in them."""
+
 _ACQUAINTANCE = 3.0
 """Seconds for neighbours to find each other."""
 
@@ -72,14 +78,25 @@ def availability() -> Availability:
         return Availability("", f"{OFF} is set")
     if sys.platform != "linux":
         return Availability("", "network namespaces are a part of Linux")
-    for tool, package in (("ip", "iproute2"), ("nft", "nftables")):
+    for tool, package in _TOOLS:
         if find_tool(tool, folders=_SBIN) is None:
             return Availability("", f"{tool} is not on this machine; install it: {install_line(package)}")
+    if not Path("/proc/sys/net/ipv6").exists():
+        return Availability("", "this kernel has no IPv6")
     why = "the kernel or its rules forbid them"
     for kind in ("root", "user") if os.geteuid() == 0 else ("user",):
         try:
             with _Child() as child:
-                child.ask({"do": "build", "nodes": [ROUTER], "router": ROUTER, "user": kind == "user"})
+                child.ask(
+                    {
+                        "do": "build",
+                        "nodes": [ROUTER],
+                        "router": ROUTER,
+                        "user": kind == "user",
+                        "settings": {},
+                    }
+                )
+                child.ask({"do": "load", "node": ROUTER, "programs": [[["nft", "-f", "-"], _TRIAL]]})
         except NamespaceError as error:
             why = error.output
         else:
@@ -93,11 +110,8 @@ class _Child:
     """The worker's process and the socket to it."""
 
     def __init__(self) -> None:
-        self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         with theirs:
-            for end in (self._channel, theirs):
-                with suppress(OSError):
-                    end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _LONGEST)
             folders = os.pathsep.join([os.environ.get("PATH", os.defpath), *_SBIN])
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-S", str(_WORKER), str(theirs.fileno())],
@@ -132,9 +146,11 @@ class _Child:
         Raises:
             NamespaceError: It could not, or is gone.
         """
+        message = json.dumps(request).encode()
         try:
-            self._channel.sendall(json.dumps(request).encode())
-            data, fds, _, _ = socket.recv_fds(self._channel, _LONGEST, 1)
+            self._channel.sendall(struct.pack("!I", len(message)) + message)
+            head, fds, _, _ = socket.recv_fds(self._channel, 4, 1)
+            data = self._exactly(struct.unpack("!I", head)[0]) if len(head) == 4 else b""
         except OSError as error:
             raise _failed(request["do"], str(error)) from error
         if not data:
@@ -145,6 +161,12 @@ class _Child:
         if "error" in answer:
             raise _failed(request["do"], answer["error"])
         return answer, list(fds)
+
+    def _exactly(self, size: int) -> bytes:
+        found = b""
+        while len(found) < size and (piece := self._channel.recv(size - len(found))):
+            found += piece
+        return found if len(found) == size else b""
 
 
 def _failed(what: str, why: str) -> NamespaceError:
@@ -225,7 +247,9 @@ class Testbed:
 
     def _build(self) -> None:
         topology = self.topology
-        found = self._ask("build", nodes=topology.nodes, router=ROUTER, user=self.kind == "user")
+        found = self._ask(
+            "build", nodes=topology.nodes, router=ROUTER, user=self.kind == "user", settings=wiring.SETTINGS
+        )
         self._places = {name: f"/proc/{found['pid']}/fd/{fd}" for name, fd in found["descriptors"].items()}
         self._pid = found["pid"]
         self._tell_ip(ROUTER, wiring.wires(topology, self._places))
@@ -367,8 +391,9 @@ class Testbed:
         _, fds = self._child.ask(request)
         made = socket.socket(fileno=fds[0])
         try:
-            _, writable, _ = select.select([], [made], [], timeout)
-            if not writable:
+            waiting = select.poll()
+            waiting.register(made, select.POLLOUT)
+            if not waiting.poll(timeout * 1000):
                 raise TimeoutError(errno.ETIMEDOUT, "timed out")
             if error := made.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
                 raise OSError(error, os.strerror(error))

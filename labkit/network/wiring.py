@@ -12,6 +12,21 @@ if TYPE_CHECKING:
     from labkit.network.zones import Address, Zone
 
 
+SETTINGS = {
+    # Reverse path filtering would hide what the rules do with forged addresses.
+    "ipv4/conf/all/rp_filter": "0",
+    "ipv4/conf/default/rp_filter": "0",
+    # Errors are otherwise rationed, and a rejection without its answer looks like silence.
+    "ipv4/icmp_ratemask": "0",
+    "ipv6/icmp/ratelimit": "0",
+    # A fixed range that no rule in a generated set parts.
+    "ipv4/ip_local_port_range": "32768 60999",
+    # Attempts that were dropped on the way would fill the table for two minutes.
+    "netfilter/nf_conntrack_tcp_timeout_syn_sent": "5",
+}
+"""What the kernel is told in each namespace, by the name below /proc/sys/net."""
+
+
 def wires(topology: Topology, places: dict[str, str]) -> list[str]:
     """Return the lines for the router: a wire to each zone, and its own address there.
 

@@ -1,7 +1,7 @@
 """The program that owns network namespaces: a router, a host in each zone, and sockets in all of them.
 
-It runs as `python -I worker.py FD`, imports the standard library alone, and speaks over the socket that it is given: one
-message of JSON each way, sometimes with a file descriptor. The namespaces have no names and no files: they exist as long
+It runs as `python -I worker.py FD`, imports the standard library alone, and speaks over the socket that it is given: four
+bytes of length and a JSON object each way, sometimes with a file descriptor. The namespaces have no names and no files: they exist as long
 as this process holds them open, so its end, however it comes, is theirs. The network of whoever started it is never
 touched: everything below happens after a namespace of our own was entered, and it is checked that it was.
 """
@@ -28,7 +28,8 @@ Spec = dict[str, Any]
 """A request, an answer, or a part of one."""
 
 NEWNET, NEWUSER = 0x40000000, 0x10000000
-LONGEST = 1 << 20
+LONGEST = 1 << 24
+FORWARDING = ("ipv4/ip_forward", "ipv6/conf/all/forwarding")
 FIRST_PORT, LAST_PORT = 32768, 60999
 FENCES = 12
 """Rounds after which nothing can be on its way any more; see `Measurement`."""
@@ -51,6 +52,7 @@ class Worker:
         self.libc = ctypes.CDLL(None, use_errno=True)
         self.names: dict[str, int] = {}
         self.listeners: list[socket.socket] = []
+        self.settings: dict[str, str] = {}
         self.port = FIRST_PORT
         self.home = os.readlink("/proc/self/ns/net")
 
@@ -104,6 +106,7 @@ class Worker:
     def do_build(self, spec: Spec) -> Spec:
         """Leave the network that we were started in, and make a namespace for each node; tell where they are."""
         self.isolate(user=spec["user"])
+        self.settings = spec["settings"]
         for name in [*spec["nodes"], FENCE]:
             self.make(name)
             self.tune(name, spec["router"])
@@ -114,21 +117,7 @@ class Worker:
         """Set what the kernel does in a namespace."""
         self.enter(node)
         forward = "1" if node == router else "0"
-        wanted = {
-            "ipv4/ip_forward": forward,
-            "ipv6/conf/all/forwarding": forward,
-            # Reverse path filtering would hide what the rules do with forged addresses.
-            "ipv4/conf/all/rp_filter": "0",
-            "ipv4/conf/default/rp_filter": "0",
-            # Errors are otherwise rationed, and a rejection without its answer looks like silence.
-            "ipv4/icmp_ratemask": "0",
-            "ipv6/icmp/ratelimit": "0",
-            # A fixed range that no rule in a generated set parts.
-            "ipv4/ip_local_port_range": "32768 60999",
-            # Attempts that were dropped on the way would fill the table for two minutes.
-            "netfilter/nf_conntrack_tcp_timeout_syn_sent": "5",
-        }
-        for name, value in wanted.items():
+        for name, value in {**self.settings, **dict.fromkeys(FORWARDING, forward)}.items():
             with contextlib.suppress(OSError):
                 put(f"/proc/sys/net/{name}", value)
         if forward == "1" and get("/proc/sys/net/ipv4/ip_forward") != "1":
@@ -175,20 +164,15 @@ class Worker:
             "measure": self.do_measure,
         }  # fmt: skip
         while True:
-            try:
-                message = self.channel.recv(LONGEST)
-            except ConnectionError:
+            request = receive(self.channel)
+            if request is None:
                 return
-            if not message:
-                return
-            request = json.loads(message)
             try:
                 answer = commands[request["do"]](request)
             except (OSError, RefusedError, subprocess.SubprocessError) as error:
                 answer = {"error": str(error)}
             made = answer.pop("fd", None)
-            fds = [made.fileno()] if made else []
-            socket.send_fds(self.channel, [json.dumps(answer).encode()], fds)
+            send(self.channel, answer, [made.fileno()] if made else [])
             if made:
                 made.close()
 
@@ -380,6 +364,31 @@ class Measurement:
         """Take an error for a rejection, unless the exchange was over."""
         if self.results[number] is None and not isinstance(error, TimeoutError):
             self.results[number] = REJECTED
+
+
+def receive(channel: socket.socket) -> Spec | None:
+    """Return the next request, or None when whoever asks is gone."""
+    try:
+        length = struct.unpack("!I", exactly(channel, 4))[0]
+        request: Spec = json.loads(exactly(channel, min(length, LONGEST)))
+    except (ConnectionError, struct.error):
+        return None
+    return request
+
+
+def exactly(channel: socket.socket, size: int) -> bytes:
+    """Return so many bytes, or fewer at the end."""
+    found = b""
+    while len(found) < size and (piece := channel.recv(size - len(found))):
+        found += piece
+    return found
+
+
+def send(channel: socket.socket, answer: Spec, fds: list[int]) -> None:
+    """Send an answer; what is handed over comes with its first bytes."""
+    data = json.dumps(answer).encode()
+    socket.send_fds(channel, [struct.pack("!I", len(data))], fds)
+    channel.sendall(data)
 
 
 def listener(family: int, kind: str, port: int) -> socket.socket:

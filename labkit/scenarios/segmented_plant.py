@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from labkit.broker import Broker, find_mosquitto
-from labkit.errors import NamespacesUnavailableError
+from labkit.errors import NamespaceError, NamespacesUnavailableError
 from labkit.mqtt import Endpoint, Identity, probe
 from labkit.network import (
     COURSE_PLAN,
@@ -122,20 +122,34 @@ class SegmentedPlant:
 
         Raises:
             FormatError: A command is not understood; nothing was typed.
-            NamespaceError: The real program refused one.
+            NamespaceError: The real program refused one; what was in force before is again.
         """
-        understood = iptables.parse(text, firewall=self._firewalls.get(node))
+        before = self._firewalls.get(node)
+        understood = iptables.parse(text, firewall=before)
         if self.testbed:
             lines = text.replace("\\\n", " ").split("\n")
             typed = [shlex.split(line, comments=True) for line in lines]
-            self.testbed.load_text(node, [[words, ""] for words in typed if words])
+            # In a namespace of ours nobody needs sudo, and it would want a terminal.
+            typed = [words[1:] if words[0] == "sudo" else words for words in typed if words]
+            try:
+                self.testbed.load_text(node, [[words, ""] for words in typed])
+            except NamespaceError:
+                self._restore(node, before)
+                raise
             self.testbed.note(node, understood)
         self._firewalls[node] = understood
         return understood
 
+    def _restore(self, node: str, before: Firewall | None) -> None:
+        """Go back to what was in force: half a script is worse than none."""
+        if before is None:
+            self.clear(node)
+        else:
+            self.apply(node, before)
+
     def clear(self, node: str | None = None) -> None:
         """Take all rules off a node, or off all of them."""
-        for each in [node] if node else list(self._firewalls):
+        for each in [node] if node else self.topology.nodes:
             if self.testbed:
                 self.testbed.clear(each)
             self._firewalls.pop(each, None)

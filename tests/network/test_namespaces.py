@@ -22,6 +22,7 @@ from labkit.network import (
     Attempt,
     Availability,
     Firewall,
+    Rule,
     Testbed,
     Topology,
     against_flows,
@@ -153,6 +154,15 @@ def test_bad_rules_are_refused_by_the_program(plant: Testbed) -> None:
     assert ["dropped"] == [
         r.result for r in plant.measure([Attempt("iot", ipaddress.ip_address("192.168.30.10"), "tcp", 22)])
     ]
+
+
+def test_a_long_answer_comes_whole(plant: Testbed) -> None:
+    """Rules by the hundred make an answer of more than a packet, and it is read to its end."""
+    many = Firewall.open().adding(
+        "INPUT", *(Rule(target="ACCEPT", comment=f"number {n} of many") for n in range(1500))
+    )
+    plant.load("internet", many)
+    assert [f"number {n} of many" for n in range(1500)] == [why for _, why, _ in plant.counters("internet")]
 
 
 def test_the_host_is_not_touched() -> None:

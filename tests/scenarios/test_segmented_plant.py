@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from labkit.errors import FormatError
+from labkit.errors import FormatError, NamespaceError
 from labkit.network import COURSE_PLAN, NEEDED, ROUTER, Availability, against_flows, derive
 from labkit.network.namespaces import OFF
 from labkit.scenarios.segmented_plant import SegmentedPlant, cells_of, segmented_plant
@@ -87,6 +87,18 @@ def test_typed_commands_are_read_first(plant: SegmentedPlant) -> None:
     assert "dropped" == plant.attempt("iot", "backend", port=22).reason
     plant.clear()
     assert plant.attempt("iot", "backend", port=22).accepted
+
+
+def test_half_a_script_is_undone(plant: SegmentedPlant) -> None:
+    """If the real program refuses a line, those before it are taken back, and what was in force before is again."""
+    with pytest.raises(NamespaceError, match="already exists"):
+        plant.type_commands("backend", "iptables -P INPUT DROP\niptables -N LAB\niptables -N LAB\n")
+    assert ({}, True) == (plant.firewalls, plant.attempt("iot", "backend", port=22).accepted)
+    plant.type_commands("backend", "sudo iptables -A INPUT -p tcp --dport 22 -j DROP\n")
+    with pytest.raises(NamespaceError):
+        plant.type_commands("backend", "iptables -F\niptables -N LAB\niptables -N LAB\n")
+    assert "dropped" == plant.attempt("iot", "backend", port=22).reason
+    assert plant.attempt("iot", "backend", port=1883).accepted
 
 
 def test_rules_that_our_parser_reads_wrongly_would_be_noticed(plant: SegmentedPlant) -> None:

@@ -105,3 +105,34 @@ def test_a_real_port_needs_its_mac(key: Path, capsys: pytest.CaptureFixture[str]
             assert before == running.efuses.to_bytes()
         run(capsys, "burn", "--key", str(key), "--port", running.url, "--mac", running.mac)
         assert running.efuses.secure_boot_enabled
+
+
+@pytest.mark.tool
+@pytest.mark.slow
+def test_a_board_survives_the_loss_of_a_key(key: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With two keys trusted, the first is revoked by the real espefuse, and the board boots what the second signed."""
+    second = key.with_name("second.pem")
+    run_tool("espsecure", "generate-signing-key", "--version", "2", "--scheme", "rsa3072", second)
+
+    def parts(*keys: Path) -> dict[int, bytes]:
+        return {
+            0x0: sign_image(bootloader("esp32c3"), *keys),
+            0x8000: build_table(COURSE_TABLE),
+            0x20000: sign_image(app("esp32c3", "1.0"), *keys),
+        }
+
+    with VirtualBoard.open(Workspace.open().path("boards", "board"), chip="esp32c3") as running:
+        for offset, data in parts(key).items():
+            running.write_flash(offset, data)
+        assert "Burned." in run(capsys, "burn", "--key", str(key), "--key", str(second))
+        words = ["--chip", "esp32c3", "--port", running.url, "--do-not-confirm"]
+        run_tool("espefuse", *words, "burn-efuse", "SECURE_BOOT_KEY_REVOKE0", "1")
+        told = json.loads(run(capsys, "status", "--json"))
+        assert ["revoked", "trusted"] == [line.split()[-1] for line in told["keys"]]
+        said = len(running.console.lines)
+        running.reset()
+        assert running.console.wait_for("The key of the signature block has been revoked", since=said)
+        said = len(running.console.lines)
+        for offset, data in parts(second).items():
+            running.write_flash(offset, data)
+        assert running.console.wait_for("Loaded app from partition at offset 0x20000", since=said)

@@ -157,6 +157,12 @@ def test_blank_keys_under_flash_encryption_are_none() -> None:
         started(board).nvs("fctry")
 
 
+def test_a_table_without_a_partition_for_keys() -> None:
+    """Where no keys can lie, values are plain unless the image says otherwise."""
+    bare = PartitionTable(COURSE_TABLE.partitions[:4] + COURSE_TABLE.partitions[5:])
+    assert "plain" == started(Flashed().fill(app("esp32"), table=bare)).nvs_protection
+
+
 def test_damaged_keys_are_said_so() -> None:
     """Keys that were written in the clear under flash encryption read as noise, and that is the reason."""
     board = Flashed().encrypt(KEY).fill(app("esp32"))

@@ -124,7 +124,7 @@ CASES = (
     Case(f"{BURN} burn-key BLOCK_KEY3 {{key}} HMAC_UP", ("Successful",), chips=C3, burns={"BLOCK_KEY3": KEY, "KEY_PURPOSE_3": 8, "WR_DIS": 1 << 26 | 1 << 11, "RD_DIS": 8}),
     Case(f"{BURN} burn-key BLOCK_KEY1 {{key}} SECURE_BOOT_DIGEST1", ("Successful",), chips=C3, burns={"BLOCK_KEY1": KEY, "KEY_PURPOSE_1": 10, "WR_DIS": 1 << 24 | 1 << 9}),
     Case(f"{BURN} burn-key BLOCK_KEY2 {{key}} USER", ("Successful",), chips=C3, burns={"BLOCK_KEY2": KEY, "WR_DIS": 1 << 25 | 1 << 10}),
-    Case(f"{BURN} burn-key BLOCK_KEY4 {{key}} HMAC_DOWN_ALL --no-write-protect --no-read-protect", ("Successful",), chips=C3, burns={"BLOCK_KEY4": KEY, "KEY_PURPOSE_4": 5}),
+    Case(f"{BURN} burn-key BLOCK_KEY4 {{key}} HMAC_DOWN_ALL --no-write-protect --no-read-protect", ("Successful",), chips=C3, burns={"BLOCK_KEY4": KEY, "KEY_PURPOSE_4": 5, "WR_DIS": 1 << 12}),
     Case(f"{BURN} burn-key BLOCK_KEY5 {{key}} XTS_AES_128_KEY", ("hardware bug",), 2, C3),
     Case(f"{BURN} burn-key flash_encryption {{key24}}", ("Successful",), chips=ESP32, burned={"CODING_SCHEME": 1}, burns={"BLOCK1": three_quarters(KEY[:24][::-1]), "WR_DIS": 1 << 7, "RD_DIS": 1}),
     Case(f"{READ} summary BLOCK3 CODING_SCHEME", (KEY[:24].hex(" "), "3/4 (BLK1-3 len=192 bits)"), chips=ESP32, burned={"CODING_SCHEME": 1, "BLOCK3": three_quarters(KEY[:24])}),

@@ -116,9 +116,12 @@ static answer_t config(fake_service_t *service, const lab_http_request_t *reques
                               "\"renew_after\":\"2027-05-01T00:00:00Z\"}"};
 }
 
-static answer_t announce(const fake_service_t *service)
+static answer_t announce(const fake_service_t *service, const char *path)
 {
     answer_t answer = problem(404, "not-found");
+    if (strncmp(path, "/updates/course-node?hardware=", 30) != 0 || strstr(path, "&version=1.") == NULL) {
+        return answer;
+    }
     if (service->manifest != NULL) {
         answer.status = 200;
         snprintf(answer.text, sizeof(answer.text), "%s", service->manifest);
@@ -137,7 +140,12 @@ static answer_t honest(fake_service_t *service, const lab_http_request_t *reques
     if (strcmp(path, "/renew/confirm") == 0) {
         return confirm(service, request);
     }
-    return strcmp(path, "/config") == 0 ? config(service, request) : announce(service);
+    if (strcmp(path, "/updates/course-node/report") == 0) {
+        snprintf(service->reported, sizeof(service->reported), "%.*s", (int)request->body.len,
+                 (const char *)request->body.data);
+        return (answer_t){.status = cJSON_IsString(cJSON_GetObjectItem(body, "code")) ? 200 : 400, .text = "{}"};
+    }
+    return strcmp(path, "/config") == 0 ? config(service, request) : announce(service, path);
 }
 
 static answer_t decide(fake_service_t *service, const lab_http_request_t *request)

@@ -22,6 +22,7 @@ typedef struct {
     const char *manifest;
     size_t chunk; /* bytes of a part of the body */
     char last_url[200];
+    char reported[200]; /* the body of the last report about an update */
 } fake_service_t;
 
 void fake_service_init(fake_service_t *service, fake_board_t *board);

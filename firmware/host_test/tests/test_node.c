@@ -281,6 +281,7 @@ static void test_an_image_proves_itself(void **state)
     turns(world, 1);
     assert_int_equal(1, world->board.confirms);
     assert_int_equal(1, fake_log_count(LAB_UPDATE_CONFIRMED));
+    assert_string_equal("{\"version\":\"1.1.0\",\"code\":\"ok\"}", world->fake.reported);
     assert_null(fake_board_text(&world->board, "update", "tried"));
     (void)readings_in(world, 400);
     assert_int_equal(0, world->board.rollbacks);
@@ -302,6 +303,21 @@ static void test_an_image_that_cannot_connect_goes_back(void **state)
     assert_int_equal(0, world->board.confirms);
     assert_true(world->node.seconds >= 300 && world->node.seconds < 400);
     assert_int_equal(1, fake_log_count(LAB_UPDATE_ROLLING_BACK));
+    finish(world);
+}
+
+static void test_what_was_rolled_back_is_told(void **state)
+{
+    (void)state;
+    world_t *world = make_connected();
+    lab_node_end(&world->node);
+    fake_board_put_text(&world->board, "update", "tried", "1.1.0");
+    assert_int_equal(LAB_OK, lab_node_begin(&world->node, &world->parts));
+    assert_int_equal(1, fake_log_count(LAB_BOOT_ROLLED_BACK));
+    turns(world, 1);
+    fake_board_event(&world->board, LAB_MQTT_ACCEPTED);
+    turns(world, 1);
+    assert_string_equal("{\"version\":\"1.1.0\",\"code\":\"boot-rolled-back\"}", world->fake.reported);
     finish(world);
 }
 
@@ -468,6 +484,7 @@ int main(void)
         cmocka_unit_test(test_the_clock_runs_over),
         cmocka_unit_test(test_an_image_proves_itself),
         cmocka_unit_test(test_an_image_that_cannot_connect_goes_back),
+        cmocka_unit_test(test_what_was_rolled_back_is_told),
         cmocka_unit_test(test_an_image_that_cannot_begin_goes_back),
         cmocka_unit_test(test_an_update_by_command),
         cmocka_unit_test(test_a_renewal_that_was_cut_off_is_ended_first),

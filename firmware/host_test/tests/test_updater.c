@@ -4,6 +4,7 @@
 #include "lab_updater.h"
 #include "vectors.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum { SIZE = 3000 };
@@ -77,6 +78,8 @@ static void test_nothing_newer(void **state)
     begin(&world, "1.0.0");
     assert_int_equal(LAB_UPDATE_NONE, lab_updater_run(&world.updater));
     assert_int_equal(1, world.fake.requests);
+    assert_string_equal("https://updates.local/updates/course-node?hardware=1&version=1.0.0", world.fake.last_url);
+    assert_string_equal("", world.fake.reported);
     expect_unchanged(&world);
     world.fake.manifest = NULL; /* 404 */
     assert_int_equal(LAB_UPDATE_NONE, lab_updater_run(&world.updater));
@@ -135,6 +138,9 @@ static void test_lies(void **state)
         assert_int_equal(s_cases[number].expected, lab_updater_run(&world.updater));
         assert_int_equal(1, fake_log_count(s_cases[number].expected));
         expect_unchanged(&world);
+        char reported[100];
+        snprintf(reported, sizeof(reported), "{\"version\":\"1.1.0\",\"code\":\"%s\"}", lab_code_name(s_cases[number].expected));
+        assert_string_equal(reported, world.fake.reported);
         const bool image_was_wrong = s_cases[number].expected == LAB_IMAGE_DIGEST || s_cases[number].cut == 1;
         assert_true(image_was_wrong || world.board.operations == 0); /* no byte of the slot was touched */
         fake_board_free(&world.board);

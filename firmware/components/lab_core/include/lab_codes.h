@@ -125,6 +125,9 @@ typedef enum {
 
 typedef enum { LAB_LEVEL_INFO, LAB_LEVEL_WARNING, LAB_LEVEL_ERROR } lab_level_t;
 
+/* The longest word, with its NUL. */
+enum { LAB_CODE_ROOM = 33 };
+
 /* Returns the word for a status, "ok" for LAB_OK, and never NULL. */
 const char *lab_code_name(lab_status_t code);
 

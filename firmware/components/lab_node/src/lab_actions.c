@@ -44,6 +44,32 @@ void lab_node_connect(lab_node_t *node)
     node->attempting = true;
 }
 
+static lab_updater_t updater_of(const lab_node_t *node, const lab_identity_t *identity)
+{
+    return (lab_updater_t){
+        .http = node->parts.http,
+        .slot = node->parts.slot,
+        .storage = node->parts.storage,
+        .crypto = node->parts.crypto,
+        .target = &node->parts.target,
+        .url = node->update_url,
+        .root = node->root,
+        .chain = identity->chain,
+        .key = identity->key,
+    };
+}
+
+/* Tells the update server what became of a version. */
+static void tell(const lab_node_t *node, lab_version_t version, lab_status_t code)
+{
+    lab_identity_t identity;
+    if (lab_store_current(&node->store, &identity) == LAB_OK) {
+        const lab_updater_t updater = updater_of(node, &identity);
+        lab_updater_report(&updater, version, code);
+    }
+    lab_identity_free(&identity);
+}
+
 static void confirm_image(lab_node_t *node)
 {
     lab_status_t status = node->parts.slot->confirm(node->parts.slot->context);
@@ -51,6 +77,7 @@ static void confirm_image(lab_node_t *node)
         (void)lab_updater_proved(node->parts.storage); /* a note that stays names the version that runs, and means nothing */
     }
     lab_log_code(TAG, status == LAB_OK ? LAB_UPDATE_CONFIRMED : status);
+    tell(node, node->parts.target.version, status);
 }
 
 void lab_node_renew(lab_node_t *node)
@@ -108,6 +135,8 @@ void lab_node_happened(lab_node_t *node, lab_event_t event)
         roll_back(node);
         break;
     case LAB_ACTION_REPORT: /* the state was logged at the start, and the version is remembered */
+        tell(node, node->parts.target.rolled_back, LAB_BOOT_ROLLED_BACK);
+        break;
     case LAB_ACTION_NONE:
         break;
     }
@@ -144,17 +173,7 @@ void lab_node_update(lab_node_t *node)
         lab_log_code(TAG, found);
         return;
     }
-    const lab_updater_t updater = {
-        .http = node->parts.http,
-        .slot = node->parts.slot,
-        .storage = node->parts.storage,
-        .crypto = node->parts.crypto,
-        .target = &node->parts.target,
-        .url = node->update_url,
-        .root = node->root,
-        .chain = identity.chain,
-        .key = identity.key,
-    };
+    const lab_updater_t updater = updater_of(node, &identity);
     const lab_status_t status = lab_updater_run(&updater);
     lab_identity_free(&identity);
     if (status == LAB_UPDATE_STAGED) {

@@ -24,6 +24,10 @@ typedef struct {
  * next, have not changed. */
 lab_status_t lab_updater_run(const lab_updater_t *updater);
 
+/* Tells the server what became of a version: the code of what went wrong, "ok" for LAB_OK. Where that fails, the log says so, and nothing
+ * else comes of it. */
+void lab_updater_report(const lab_updater_t *updater, lab_version_t version, lab_status_t code);
+
 /* Reads the version that did not prove itself on this device. Call it once at the start: where an image was on trial and another
  * version runs, `rolled_back` says so, and the version is remembered. */
 lab_status_t lab_updater_history(const lab_storage_t *storage, bool pending, lab_target_t *target, bool *rolled_back);

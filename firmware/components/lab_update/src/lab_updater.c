@@ -55,9 +55,9 @@ static lab_status_t keep_image(void *context, int http_status, lab_span_t part)
     return status == LAB_OK && image.len > 0 ? write_slot(download, image) : status;
 }
 
-/* Sends a GET; `status` of the reply has to be 200. */
-static lab_status_t get(const lab_updater_t *updater, const char *path, lab_http_sink_t sink, void *context,
-                        int *http_status)
+/* Sends a GET, or a POST where there is a body. */
+static lab_status_t send(const lab_updater_t *updater, const char *path, const char *body, lab_http_sink_t sink,
+                         void *context, int *http_status)
 {
     const size_t room = strlen(updater->url) + strlen(path) + 1;
     char *url = malloc(room);
@@ -68,6 +68,8 @@ static lab_status_t get(const lab_updater_t *updater, const char *path, lab_http
     lab_text_put(&text, updater->url);
     lab_text_put(&text, path);
     const lab_http_request_t request = {
+        .post = body != NULL,
+        .body = lab_span(body == NULL ? "" : body),
         .url = url,
         .root = updater->root,
         .chain = updater->chain,
@@ -95,7 +97,8 @@ static lab_status_t judge(int http_status)
 
 static lab_status_t fetch_manifest(const lab_updater_t *updater, lab_manifest_t *manifest)
 {
-    char path[sizeof("/updates/") + LAB_PRODUCT_ROOM];
+    char path[sizeof("/updates/?hardware=65535&version=") + LAB_PRODUCT_ROOM + LAB_VERSION_ROOM];
+    char version[LAB_VERSION_ROOM];
     int http_status = 0;
     manifest_body_t *body = calloc(1, sizeof(*body));
     if (body == NULL) {
@@ -104,7 +107,12 @@ static lab_status_t fetch_manifest(const lab_updater_t *updater, lab_manifest_t 
     lab_text_t text = lab_text(path, sizeof(path));
     lab_text_put(&text, "/updates/");
     lab_text_put(&text, updater->target->product);
-    lab_status_t status = get(updater, path, keep_manifest, body, &http_status);
+    lab_text_put(&text, "?hardware=");
+    lab_text_put_number(&text, updater->target->hardware);
+    lab_text_put(&text, "&version=");
+    lab_version_write(updater->target->version, version);
+    lab_text_put(&text, version);
+    lab_status_t status = send(updater, path, NULL, keep_manifest, body, &http_status);
     if (status == LAB_OK) {
         status = judge(http_status);
     }
@@ -141,7 +149,7 @@ static lab_status_t fetch_image(const lab_updater_t *updater, const lab_manifest
     }
     download->updater = updater;
     lab_update_begin(&download->stream, updater->crypto, updater->target, manifest);
-    lab_status_t status = get(updater, manifest->path, keep_image, download, &http_status);
+    lab_status_t status = send(updater, manifest->path, NULL, keep_image, download, &http_status);
     const lab_verdict_t verdict = lab_update_end(&download->stream, &code);
     if (status == LAB_OK) {
         status = judge(http_status);
@@ -158,7 +166,59 @@ static lab_status_t fetch_image(const lab_updater_t *updater, const lab_manifest
     return status;
 }
 
-static void report(lab_status_t status, const lab_manifest_t *manifest)
+static lab_status_t drop(void *context, int http_status, lab_span_t part)
+{
+    (void)context;
+    (void)http_status;
+    (void)part;
+    return LAB_OK;
+}
+
+void lab_updater_report(const lab_updater_t *updater, lab_version_t version, lab_status_t code)
+{
+    char path[sizeof("/updates//report") + LAB_PRODUCT_ROOM];
+    char body[sizeof("{\"version\":\"\",\"code\":\"\"}") + LAB_VERSION_ROOM + LAB_CODE_ROOM];
+    char number[LAB_VERSION_ROOM];
+    int http_status = 0;
+    lab_text_t text = lab_text(path, sizeof(path));
+    lab_text_put(&text, "/updates/");
+    lab_text_put(&text, updater->target->product);
+    lab_text_put(&text, "/report");
+    lab_version_write(version, number);
+    text = lab_text(body, sizeof(body));
+    lab_text_put(&text, "{\"version\":\"");
+    lab_text_put(&text, number);
+    lab_text_put(&text, "\",\"code\":\"");
+    lab_text_put(&text, lab_code_name(code));
+    lab_text_put(&text, "\"}");
+    lab_status_t status = send(updater, path, body, drop, NULL, &http_status);
+    if (status == LAB_OK && http_status != 200) {
+        status = http_status >= 500 ? LAB_SERVICE_LATER : LAB_SERVICE_REFUSED;
+    }
+    if (status != LAB_OK) {
+        lab_line_t line = lab_line(status);
+        lab_line_text(&line, "what", lab_span("report"));
+        lab_log(TAG, &line);
+    }
+}
+
+/* Some codes say nothing about an update: there is none, or nobody could be asked. */
+static bool is_worth_telling(lab_status_t status)
+{
+    switch (status) {
+    case LAB_UPDATE_NONE:
+    case LAB_UPDATE_STAGED:
+    case LAB_VERSION_ROLLED_BACK:
+    case LAB_SERVICE_UNREACHABLE:
+    case LAB_SERVICE_REFUSED:
+    case LAB_SERVICE_LATER:
+        return false;
+    default:
+        return true;
+    }
+}
+
+static void log_result(lab_status_t status, const lab_manifest_t *manifest)
 {
     char version[LAB_VERSION_ROOM];
     lab_line_t line = lab_line(status);
@@ -184,6 +244,9 @@ lab_status_t lab_updater_run(const lab_updater_t *updater)
     if (status == LAB_OK) {
         status = LAB_UPDATE_STAGED;
     }
-    report(status, &manifest);
+    log_result(status, &manifest);
+    if (manifest.path[0] != '\0' && is_worth_telling(status)) {
+        lab_updater_report(updater, manifest.header.version, status);
+    }
     return status;
 }

@@ -1,10 +1,14 @@
-"""What became of something at every step: a lane for each state, from left to right, and the same as a table."""
+"""What became of something at every step: a lane for each state, from left to right, and the same as a table.
+
+Steps belong to phases, and each phase has its own scale, because the steps that matter are few among many.
+"""
 
 from __future__ import annotations
 
 import html
 import itertools
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from labkit.display.tables import Table
@@ -13,8 +17,9 @@ from labkit.display.theme import COLOURS, INK, tint
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_LABEL, _LENGTH, _COUNT = 210, 470, 80
-_LANE, _GAP, _BAND = 30, 6, 46
+_LABEL, _LENGTH, _COUNT = 190, 640, 80
+_LANE, _GAP, _BAND = 30, 6, 60
+_LETTER, _MARGIN = 6.7, 14
 _THIN = 1.6
 """So wide is one step drawn at least, or nobody would see it among hundreds."""
 
@@ -77,7 +82,7 @@ class StateLanes:
         return " ".join(part for part in (self.note, told) if part)
 
     def _repr_html_(self) -> str:
-        width = _LABEL + _LENGTH + _COUNT
+        width = round(self._places[-1]) + _COUNT
         height = _BAND + (_LANE + _GAP) * len(self.lanes) + 6
         drawn = self._bands(height) + "".join(
             self._lane(lane, number) for number, lane in enumerate(self.lanes)
@@ -92,23 +97,32 @@ class StateLanes:
             f'<p style="margin:.2em 0">{html.escape(self._whole_note())}</p>'
         )
 
-    def _x(self, step: int) -> float:
-        return _LABEL + _LENGTH * step / max(len(self.steps), 1)
+    @cached_property
+    def _places(self) -> list[float]:
+        """Where each step begins, and where the last one ends; each phase has room for its name, and its own scale."""
+        phases = self._phases()
+        least = [_LETTER * len(phase) + _MARGIN for phase, _, _ in phases]
+        spare = max(_LENGTH - sum(least), 0.0)
+        places, left = [], float(_LABEL)
+        for (_, first, last), room in zip(phases, least, strict=True):
+            count = last - first + 1
+            wide = room + spare * count / len(self.steps)
+            places += [left + wide * number / count for number in range(count)]
+            left += wide
+        return [*places, left]
 
     def _bands(self, height: int) -> str:
-        """Draw where each phase begins, with its name where there is room for it."""
-        drawn, free = "", 0.0
+        """Draw where each phase begins, with its name and its steps."""
+        drawn = ""
         for phase, first, last in self._phases():
-            left, right = self._x(first - 1), self._x(last)
+            left = self._places[first - 1]
+            steps = f"{first}" if first == last else f"{first} to {last}"
             drawn += (
-                f'<line x1="{left:.1f}" y1="{_BAND - 8}" x2="{left:.1f}" y2="{height - 6}" '
+                f'<line x1="{left:.1f}" y1="26" x2="{left:.1f}" y2="{height - 6}" '
                 f'stroke="currentColor" stroke-opacity="0.35" stroke-dasharray="3 3"/>'
+                f'<text x="{left + 5:.1f}" y="38" font-size="12" fill="currentColor">{html.escape(phase)}</text>'
+                f'<text x="{left + 5:.1f}" y="53" font-size="11" fill="currentColor" fill-opacity="0.75">{steps}</text>'
             )
-            words = 6.6 * len(phase)
-            start = max(min(left + 3, _LABEL + _LENGTH + _COUNT - words), 0)
-            if right - left >= words or (last == len(self.steps) and start >= free):
-                drawn += f'<text x="{start:.1f}" y="{_BAND - 12}" font-size="12" fill="currentColor">{html.escape(phase)}</text>'
-                free = start + words + 8
         return drawn
 
     def _phases(self) -> list[tuple[str, int, int]]:
@@ -123,21 +137,22 @@ class StateLanes:
         top = _BAND + number * (_LANE + _GAP)
         middle = top + _LANE / 2 + 4
         count = self.steps.count(lane.name)
+        end = self._places[-1]
         drawn = (
             f'<text x="{_LABEL - 10}" y="{middle}" text-anchor="end" fill="currentColor">{html.escape(lane.name)}</text>'
-            f'<rect x="{_LABEL}" y="{top}" width="{_LENGTH}" height="{_LANE}" fill="{tint(colour)}"/>'
+            f'<rect x="{_LABEL}" y="{top}" width="{end - _LABEL:.1f}" height="{_LANE}" fill="{tint(colour)}"/>'
         )
         for first, last, _, state in self.runs:
             if state == lane.name:
-                left = self._x(first - 1)
-                wide = max(self._x(last) - left, _THIN)
+                left = self._places[first - 1]
+                wide = max(self._places[last] - left, _THIN)
                 drawn += (
                     f'<rect x="{left:.1f}" y="{top}" width="{wide:.1f}" height="{_LANE}" fill="{colour}"/>'
                 )
         if not count:
             drawn += f'<text x="{_LABEL + 10}" y="{middle}" font-size="12" fill="{INK}">never</text>'
         words = f"{count} of {len(self.steps)}"
-        return drawn + f'<text x="{_LABEL + _LENGTH + 8}" y="{middle}" fill="currentColor">{words}</text>'
+        return drawn + f'<text x="{end + 8:.1f}" y="{middle}" fill="currentColor">{words}</text>'
 
 
 def state_lanes(

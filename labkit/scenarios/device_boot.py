@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from labkit.board import Boot
     from labkit.firmware import NvsEntry
     from labkit.pki import IdentityFiles
     from labkit.processes import Completed
@@ -254,8 +255,7 @@ class Bench:
         if found is None:
             text = "the board has not been started"
             raise RuntimeError(text)
-        words = [line for line in found.console if line]
-        return found.outcome.with_detail(board="\n".join(words[-1 if found.booted else -2 :]))
+        return found.outcome.with_detail(board="\n".join(_verdict(found)))
 
     def connection(self, files: IdentityFiles | None = None) -> Outcome:
         """Return how the board's first attempt to connect ended: its own words, and the broker's beside them.
@@ -353,6 +353,14 @@ class Bench:
         """
         completed = device_files.write_sealed_by_hmac(self.folder, self.values(), key)
         return Transcript(_typed(completed), completed)
+
+
+def _verdict(found: Boot) -> list[str]:
+    """Return what a board says of its start: the last line, or the first complaints; the ROM has its own way of them."""
+    words = [line for line in found.console if line]
+    if found.booted:
+        return words[-1:]
+    return [line for line in words if line.startswith("E (")][:3] or words[-3:]
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,13 @@ from typing import TYPE_CHECKING
 from labkit.board.bootloader import boot
 from labkit.board.machine import Machine
 from labkit.board.nor_flash import NorFlash, PowerCut
+from labkit.firmware import NvsEntry
 from labkit.firmware.partitions import COURSE_TABLE
+from labkit.node import layout
 from labkit.node.credentials import Values
 from labkit.node.updating import Updater, settle
+from labkit.outcome import ACCEPTED, Outcome
+from labkit.scenarios.releases import HARDWARE, Shelf
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
     from labkit.board.bootloader import Boot
     from labkit.board.efuse import Efuses
     from labkit.node.updating import UpdateSource
+    from labkit.scenarios.releases import ReleaseHouse
 
 OLD, TRIAL, NEW, DARK, UNSIGNED = (
     "the old image runs",
@@ -115,9 +120,18 @@ class Sweep:
         """Return how often each state was met: after the reboot, or in the end."""
         return Counter(cut.finally_ if finally_ else cut.after for cut in self.cuts)
 
+    @property
+    def outcome(self) -> Outcome:
+        """Whether at every point something boots, and nothing that nobody signed; at the stage `application`."""
+        met = self.count()
+        told = ", ".join(f"{state}: {met[state]}" for state in STATES)
+        detail = {"found": f"{len(self.cuts)} points; {told}", "points": len(self.cuts)}
+        reason = "unsigned" if met[UNSIGNED] else "dark" if met[DARK] else ACCEPTED
+        return Outcome("application", accepted=reason == ACCEPTED, reason=reason, detail=detail)
+
 
 @dataclass(frozen=True)
-class Bench:
+class CutBench:
     """A board, an update for it, and what each of the two images is.
 
     Attributes:
@@ -133,6 +147,17 @@ class Bench:
     source: UpdateSource
     old: bytes
     new: bytes
+
+    @classmethod
+    def of(cls, house: ReleaseHouse, old: bytes, new: bytes) -> CutBench:
+        """Put a board on the bench that has Secure Boot on and runs an image, and the update to another one beside it."""
+        values = [
+            NvsEntry(layout.IDENTITY, layout.DEVICE_ID, "string", "sensor-001"),
+            NvsEntry(layout.IDENTITY, layout.HARDWARE, "u16", HARDWARE[0]),
+        ]
+        flash, efuses = house.flash(old, values), house.efuses(0)
+        boot(flash, efuses)  # the first boot of all notes its slot, and is no part of an update
+        return cls(flash.image(), efuses, Shelf(house.update(new)), old, new)
 
     def sweep(self, progress: Callable[[int, int], None] = lambda _done, _all: None) -> Sweep:
         """Cut the power at every operation of an update, from the download to the confirmation.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from labkit.board.chips import find_chip
@@ -18,7 +19,7 @@ from labkit.node.trust import render_trust
 from labkit.workspace import make_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from labkit.firmware import NvsEntry
@@ -62,6 +63,8 @@ class ReleaseHouse:
         self.passphrase = new_passphrase()
         self.keys.create(self.passphrase)
         self._secure_boot = secure_boot
+        # Each build takes two programs a second; what is asked for twice is the same twice.
+        self._built: dict[object, bytes] = {}
 
     def __repr__(self) -> str:
         return f"<ReleaseHouse of {self.product}: {self.keys!r}>"
@@ -116,8 +119,18 @@ class ReleaseHouse:
         if fault:
             behaviour["fault"] = fault
         described = AppDescription(product or self.product, version, secure_version)
-        image = build_app(self.chip.name, described, behaviour, filler=filler, min_revision=self._least)
-        return self.sign_for_boot(image, *boot_keys)
+        return self._once(
+            (described, json.dumps(behaviour), filler, tuple(boot_keys)),
+            lambda: self.sign_for_boot(
+                build_app(self.chip.name, described, behaviour, filler=filler, min_revision=self._least),
+                *boot_keys,
+            ),
+        )
+
+    def _once(self, name: object, build: Callable[[], bytes]) -> bytes:
+        if name not in self._built:
+            self._built[name] = build()
+        return self._built[name]
 
     def sign_for_boot(self, image: bytes, *numbers: int) -> bytes:
         """Return an image with Secure Boot's signatures, where this house makes any."""

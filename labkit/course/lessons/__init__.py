@@ -21,6 +21,7 @@ _ORDER = (
     "revocation",
     "esp32-flashing",
     "provisioning",
+    "firmware-signing",
     "segmentation",
     "audit",
 )

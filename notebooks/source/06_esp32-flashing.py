@@ -125,6 +125,19 @@ lab.claim("speaks", bench.hear())
 # A reading goes to `devices/sensor-001/telemetry/environment` every 60 seconds. Here the node's time runs sixty times faster than yours.
 
 # %% [markdown]
+# ### The client, twice
+#
+# What you watch here is the node's twin in Python. On a real chip it is the ESP-IDF project in `firmware/`, and for those who like it smaller there is an Arduino sketch beside it (which is not compiled where this course is tested). These lines are cut from both files as they are now; the first three are what makes TLS *mutual*.
+
+# %%
+from labkit.course.lessons.esp32_flashing_clients import clients
+
+clients()
+
+# %% [markdown]
+# Neither has a key or a password in it: both read them from `fctry`. In the printed lesson they stand in the source. Leave out the second and third line, and you have TLS that proves who the broker is, and nothing about the device.
+
+# %% [markdown]
 # ## Tell it something
 #
 # The device listens to `devices/sensor-001/commands/#`. Only operators may write there; that is the broker's rule. An operator wants a reading every ten seconds:
@@ -174,7 +187,7 @@ Table("What your device did", ("payload", "what it did"), try_interval(lab, benc
 lab.check("esp32-flashing.1")
 
 # %% [markdown]
-# labkit's twin is **read_interval** in `labkit/node/commands.py`, and `lab_command_read` in the firmware does the same in C; both read the same list of good and bad payloads in the tests. Do you agree with them? The last one is hostile.
+# labkit's twin is **read_interval** in `labkit/node/commands.py`, and `lab_command_interval` in the firmware does the same in C; both read the same list of good and bad payloads in the tests. Do you agree with them? The last one is hostile.
 
 # %%
 from labkit.course.lessons.esp32_flashing import agrees
@@ -401,7 +414,7 @@ board = real_board(PORT, bench.folder)
 board
 
 # %% [markdown]
-# The images of this lesson hold no machine code, so a real chip would not get far with them. Build the firmware in `firmware/` instead (its README says how); the identity's partition that you made above is the same for both.
+# The images of this lesson hold no machine code, so a real chip would not get far with them. Build the firmware in C instead, `labkit firmware build`, and write it, `labkit firmware flash --port PORT`; the identity's partition that you made above is the same for both.
 
 # %% [markdown]
 # ## Go deeper: keys from a dice box

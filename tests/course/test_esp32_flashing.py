@@ -19,6 +19,7 @@ from labkit.course.lessons.esp32_flashing import (
     listed,
     try_interval,
 )
+from labkit.course.lessons.esp32_flashing_clients import CALLS, clients
 from labkit.firmware.nvs_encryption import build_key_partition
 from labkit.firmware.tools import encrypt_nvs
 from labkit.scenarios.device_boot import Bench, device_bench
@@ -179,6 +180,15 @@ def test_listed_values_hide_what_is_in_them(bench: Bench) -> None:
     rows = listed(bench.values())
     assert ("identity", "device_id") == rows[0][:2]
     assert "PRIVATE KEY" not in str(rows)
+
+
+def test_every_call_is_found_in_both_clients() -> None:
+    """The table of the two clients has lines for each purpose, cut from the files, and no key in them."""
+    rows = clients().rows
+    assert len(CALLS) == len(rows)
+    assert "tls.setPrivateKey(key.c_str());" in {row[2] for row in rows}
+    assert all(cell and cell != "(not here)" for row in rows for cell in row)
+    assert "BEGIN" not in str(rows)
 
 
 # --- an identity is sealed ----------------------------------------------------------------------------------------

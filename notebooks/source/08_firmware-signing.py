@@ -285,7 +285,7 @@ spare.espefuse("burn-key-digest", "sb.pem", "burn-efuse", "ABS_DONE_1", "1").lin
 lab.claim("wrong-order", spare.boot())
 
 # %% [markdown]
-# On your desk that would be a brick, unless you can still write a signed bootloader over the cable; and many burn `UART_DOWNLOAD_DIS` in the same line. Here `spare.board.renew()` takes a new board from the shelf. There is no such command for real ones.
+# On your desk that would be a brick, unless you can still write a signed bootloader over the cable; and many burn `UART_DOWNLOAD_DIS` in the same line. Here `spare.board.renew()` takes a new board from the shelf. There is no such command for real ones. `labkit board secure-boot plan` tells beforehand what a board would say after each step, and `burn` does not burn what would brick it.
 
 # %% [markdown]
 # ### The right order
@@ -450,7 +450,7 @@ keys.revoke(old.key_id)
 Table("Which key does what", ("", old.key_id, new.key_id), [*steps, ("the old one is revoked", *states())])
 
 # %% [markdown]
-# The private halves lie encrypted under `signing/`, and every signature is in a log with product, version and hash: on the day on which a key is lost you want to know what it ever signed. Better than a file is a module that never gives the key away; the signer is an interface, and a PKCS #11 module fits behind it.
+# The private halves lie encrypted under `signing/`, and every signature is in a log with product, version and hash: on the day on which a key is lost you want to know what it ever signed. Better than a file is a **hardware module**, which signs and never gives the key away: `labkit firmware key new --hsm ceremony --present Ada --present Grace` makes the key in one, before two witnesses. `labkit hsm --help` begins with SoftHSM2, which stands in for a real one.
 
 # %% [markdown]
 # ## Go deeper: a lost key of Secure Boot

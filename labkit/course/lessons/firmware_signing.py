@@ -221,6 +221,7 @@ def cut_lanes(sweep: Sweep, *, finally_: bool = False) -> StateLanes:
         _LANES,
         [cut.finally_ if finally_ else cut.after for cut in sweep.cuts],
         [cut.phase for cut in sweep.cuts],
+        note="Operations from left to right; each part has its own scale.",
     )
 
 

@@ -319,7 +319,7 @@ fuses = ["burn-key", "flash_encryption", "flash.key", "burn-efuse", "FLASH_CRYPT
 bench.espefuse(*fuses).lines("BURN", "burn", "Successful", "protected")
 
 # %% [markdown]
-# Two fuses count how often encryption was switched, and which address bits shape the key. The key's block tells no program what is in it:
+# One field counts how often encryption was switched, another says which bits of an address shape the key. The key's own block tells no program what is in it:
 
 # %%
 from labkit.display import efuse_map

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 ESP_IDF, ARDUINO = "components/lab_mqtt/src/lab_mqtt_esp.c", "arduino/src/main.cpp"
 
 CALLS = (
-    Call("whom we believe: without it anybody could be the broker", (r"broker\.verification\.certificate", "setCACert")),
+    Call("whom we believe: without it anybody could be the broker", (r"broker\.verification\.certificate", r"^\s*tls\.setCACert")),
     Call("who we are", (r"authentication\.certificate", "setCertificate")),
     Call("the proof of it; it never leaves the device", (r"authentication\.key", "setPrivateKey")),
     Call("where to, and over TLS", (r"broker\.address", r"mqtt\.begin")),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labkit.board import CHIPS, Efuses, find_chip
@@ -371,6 +371,7 @@ def test_what_is_shown_can_not_be_written() -> None:
 
 
 @both
+@settings(deadline=None)  # a slow machine is no mistake
 @given(
     writes=st.lists(
         st.tuples(

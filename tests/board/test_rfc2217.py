@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labkit.board import VirtualBoard
@@ -63,6 +63,7 @@ def test_payload_comes_through(data: bytes, step: int) -> None:
     assert data * 2 == found
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.binary(max_size=50)

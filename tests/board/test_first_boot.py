@@ -155,11 +155,14 @@ def test_power_that_fails_meanwhile() -> None:
         verdicts.add(done.outcome.reason)
     assert verdicts <= {
         "accepted",
-        "magic",
-        "segment-length",
-        "checksum",
-        "digest",
-        "truncated",
+        *(
+            "truncated",
+            "magic",
+            "segments",
+            "segment-length",
+            "checksum",
+            "digest",
+        ),  # any rule: half of it is noise
         "partition-table",
         "no-app",
     }

@@ -274,10 +274,13 @@ def test_an_older_registry_is_brought_up_to_date(database: str) -> None:
         tx.fleet.add([identify("sensor-001")], actor="admin")
         if made.is_file:
             tx.connection.execute(sa.text("DROP TRIGGER trail_no_replace"))
+        for later in ("reports", "releases"):
+            tx.connection.execute(sa.text(f"DROP TABLE {later}"))
         tx.connection.execute(sa.text("UPDATE alembic_version SET version_num = '0001'"))
     with Registry.open(database) as again, again.begin() as tx:
         assert REVISION == MigrationContext.configure(tx.connection).get_current_revision()
         assert ["made"] == [e.action for e in tx.trail.events("sensor-001")]
+        assert {"reports", "releases"} <= set(sa.inspect(tx.connection).get_table_names())
         tx.connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(RegistryUnusableError, match="another labkit"):
         Registry.open(database)

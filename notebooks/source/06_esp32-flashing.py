@@ -244,7 +244,7 @@ bench.make_firmware("1.1.0", embedded=embedded).name
 from labkit.scenarios.board_readout import forge, impostor, pem_in
 
 found = pem_in(bench.read("node-1.1.0.bin"))
-{name: text.splitlines()[0] for name, text in found.items()}
+{name: text.splitlines()[0].strip("-") for name, text in found.items()}
 
 # %%
 thief = impostor(bench, found, "from-image")

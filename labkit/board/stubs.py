@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import importlib.util
 import json
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,12 @@ def known_stubs(chip: str) -> tuple[Stub, ...]:
 
     esptool's files are read as data. Nothing of it is imported.
     """
+    # Not by its import name: `labkit`, as a script, has its own folder first on sys.path, where esptool.py is a script too.
     try:
-        found = importlib.util.find_spec("esptool")
-    except (ImportError, ValueError):
+        folder = Path(str(metadata.distribution("esptool").locate_file("esptool/targets/stub_flasher")))
+    except metadata.PackageNotFoundError:
         return ()
-    folders = [Path(place) for place in (found.submodule_search_locations or ())] if found else []
-    files = [
-        file for folder in folders for file in sorted(folder.glob(f"targets/stub_flasher/*/{chip}.json"))
-    ]
+    files = sorted(folder.glob(f"*/{chip}.json"))
     return tuple(stub for file in files if (stub := parse_stub(file.read_bytes())) is not None)
 
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from typing import TYPE_CHECKING
 
 import pytest
 
 from labkit.board.stubs import known_stubs, parse_stub
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.mark.tool
@@ -19,6 +23,17 @@ def test_esptools_stubs_are_known(chip: str) -> None:
     assert found
     assert all(len(stub.text) == 32 and stub.segments[0][1] > 1000 for stub in found)
     assert () == known_stubs("esp8266-of-another-world")
+
+
+@pytest.mark.tool
+def test_a_script_of_that_name_hides_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where labkit is run as a script, esptool.py lies beside it and comes first."""
+    (tmp_path / "esptool.py").write_text("raise SystemExit\n")
+    wanted = known_stubs("esp32")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    known_stubs.cache_clear()
+    assert wanted
+    assert wanted == known_stubs("esp32")
 
 
 def test_a_stub_is_read() -> None:

@@ -74,7 +74,7 @@ def run(  # noqa: PLR0917 - click passes options by name
     from labkit.board import VirtualBoard
     from labkit.node.application import Options, application
 
-    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))  # a polite kill is a Ctrl-C
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill is a Ctrl-C, in a script too
     node = None if no_application else application(Options(speed=speed))
     opened = VirtualBoard.open(
         folder_of(name), chip=chip, revision=_revision(revision), application=node,
@@ -237,6 +237,9 @@ def ports(as_json: bool) -> None:  # noqa: FBT001
     rows = [
         (one["name"], one["chip"], one["mac"], "  ".join(one["ports"].values()) or "off") for one in found
     ]
+    if not rows:
+        click.echo(spoken("No boards yet. Make one, and give it power: labkit board run"))
+        return
     emit_table(("board", "chip", "MAC", "ports"), rows)
 
 

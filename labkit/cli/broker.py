@@ -39,7 +39,7 @@ def run(port: int | None, as_json: bool) -> None:  # noqa: FBT001 - click passes
     """
     from labkit.scenarios import mutual_tls
 
-    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))  # a polite kill is a Ctrl-C
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill is a Ctrl-C, in a script too
     store = _store()
     with mutual_tls(store, port=port, crlfile=_list(store)) as site:
         facts = {

@@ -164,8 +164,18 @@ def _whole(parsed: Image) -> bool:
     return parsed.checksum[0] == parsed.checksum[1] and parsed.digest in {None, parsed.actual_digest}
 
 
-def _image_rows(parsed: Image) -> list[tuple[str, object]]:
+def _behaves(parsed: Image) -> str:
+    from labkit.firmware.elf import NO_CODE
     from labkit.firmware.image import behaviour_of
+
+    does = behaviour_of(parsed)
+    if does is not None:
+        return json.dumps(does)
+    placeholder = any(NO_CODE in segment.data for segment in parsed.segments)
+    return "the virtual board's own; no machine code" if placeholder else "machine code"
+
+
+def _image_rows(parsed: Image) -> list[tuple[str, object]]:
     from labkit.firmware.memory_map import map_of
 
     memory = map_of(parsed.chip_id)
@@ -185,8 +195,7 @@ def _image_rows(parsed: Image) -> list[tuple[str, object]]:
         rows += [("ESP-IDF", about.idf_version)]
     if boot is not None:
         rows += [("bootloader", boot.version), ("ESP-IDF", boot.idf_version)]
-    does = behaviour_of(parsed)
-    rows.append(("behaviour", "machine code" if does is None else json.dumps(does)))
+    rows.append(("behaviour", _behaves(parsed)))
     for number, one in enumerate(parsed.segments):
         place = memory.region(one.address, len(one.data)) if memory else None
         rows.append((f"segment {number}", f"{one.address:#010x} {len(one.data):#x} {place or 'nowhere'}"))

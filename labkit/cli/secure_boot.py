@@ -70,10 +70,18 @@ def plan(name: str, keys: tuple[Path, ...], lock: bool, as_json: bool) -> None: 
         click.echo(f"{number}. {step.title}: espefuse {' '.join(step.words)}")
         click.echo(f"   {step.why}")
         click.secho(f"   then a reset: {step.after}", fg="green" if step.after.accepted else "red")
+    if not steps[-1].after.accepted:
+        click.echo(
+            "\nNothing was burned, and nothing should be yet: this would brick the board. Next, for bootloader and "
+            f"application:\n  espsecure sign-data --version 2 --keyfile {keys[0]} -o SIGNED.bin IMAGE.bin\n"
+            "  esptool --port PORT write-flash OFFSET SIGNED.bin"
+        )
+        return
     click.echo("\nWhat has bricked boards before, tried on a copy of this one:")
     emit_table(("mistake", "a reset then", "because"), [(one.title, one.after, one.why) for one in wrong])
+    words = [f"--key {key}" for key in keys] + ["--lock"] * lock
     click.echo(
-        spoken(f"\nNothing was burned. Next: labkit board secure-boot burn --name {name} --key {keys[0]}")
+        spoken(f"\nNothing was burned. Next: labkit board secure-boot burn --name {name} {' '.join(words)}")
     )
 
 

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 _EXECUTABLE, _PROGBITS, _STRTAB = 2, 1, 3
 _ALLOC = 2
-_NO_CODE = b"No machine code: this image is for the virtual board of labkit. "
+NO_CODE = b"No machine code: this image is for the virtual board of labkit. "
+"""What stands where code would be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +73,9 @@ def build_elf(
     code = layout.code + 0x10000 * pages
     sections = [
         (".flash.appdesc", layout.rodata, rodata),
-        (".dram0.data", layout.data, _NO_CODE),
-        (".iram0.text", layout.ram_code, _NO_CODE),
-        (".flash.text", code, _NO_CODE),
+        (".dram0.data", layout.data, NO_CODE),
+        (".iram0.text", layout.ram_code, NO_CODE),
+        (".flash.text", code, NO_CODE),
     ]
     return _elf(MAPS[chip_name].machine, layout.ram_code, sections)
 
@@ -91,7 +92,7 @@ def build_bootloader_elf(
     """
     layout = _LAYOUTS[chip_name]
     data = build_bootloader(description) + (build_behaviour(behaviour) if behaviour is not None else b"")
-    sections = [(".dram0.data", layout.loader_data, data), (".iram.text", layout.loader_code, _NO_CODE)]
+    sections = [(".dram0.data", layout.loader_data, data), (".iram.text", layout.loader_code, NO_CODE)]
     return _elf(MAPS[chip_name].machine, layout.loader_code, sections)
 
 

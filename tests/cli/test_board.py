@@ -67,6 +67,7 @@ def test_snapshots_are_made_listed_and_restored(capsys: pytest.CaptureFixture[st
 
 def test_a_running_board_is_left_alone(capsys: pytest.CaptureFixture[str], lab: Path) -> None:
     """Neither a new board nor a snapshot comes under a running one; its ports are listed."""
+    assert "labkit board run" in said(capsys, "ports")
     said(capsys, "new")
     assert "off" in said(capsys, "ports")
     with VirtualBoard.open(lab / "boards" / "board") as running:
@@ -132,6 +133,22 @@ def test_run_serves_tools_until_it_is_stopped(lab: Path) -> None:
     assert ("Power off.\n", 0) == (err, process.returncode)
     assert "waiting for download" in out
     assert BoardFiles(lab / "boards" / "board").card().chip == CHIPS["esp32c3"].name
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
+def test_a_board_in_a_scripts_background_can_be_stopped(lab: Path) -> None:
+    """A shell starts what ends in & with Ctrl-C ignored; a polite kill ends it all the same, and switches it off."""
+    command = [sys.executable, "-m", "labkit", "board", "run", "--no-application"]
+    shell = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *command]
+    with subprocess.Popen(shell, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert "A virtual ESP32" in process.stdout.readline()
+        process.terminate()
+        try:
+            _, err = process.communicate(timeout=20)
+        finally:
+            process.kill()
+    assert ("Power off.\n", 0, {}) == (err, process.returncode, running_at(lab / "boards" / "board"))
 
 
 @pytest.mark.tool

@@ -63,7 +63,8 @@ def test_an_application_is_built_and_read(run: Callable[..., str], here: Path) -
 def test_a_bootloader_is_built_for_its_place(run: Callable[..., str]) -> None:
     """The next thing to type names the chip's own offset."""
     assert "write-flash 0x0 bootloader.bin" in run("build", "--bootloader", "--chip", "esp32c3")
-    assert "write-flash 0x1000 b.bin" in run("build", "--bootloader", "-o", "b.bin")
+    said = run("build", "--bootloader", "-o", "b.bin")
+    assert ("write-flash 0x1000 b.bin" in said, "no machine code" in said) == (True, True)
     assert "machine code" in run("info", "b.bin")
     assert {"file": "app.bin"}.items() <= json.loads(run("build", "--json")).items()
 

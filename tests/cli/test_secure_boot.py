@@ -66,6 +66,7 @@ def test_from_plan_to_a_board_that_trusts_one_key(key: Path, capsys: pytest.Capt
     ):
         assert words in said
     assert "refused at rom: no-trusted-key" in said
+    assert f"--key {key} --lock" in " ".join(run(capsys, "plan", "--key", str(key), "--lock").split())
     steps = json.loads(run(capsys, "plan", "--key", str(key), "--json"))["steps"]
     assert 3 == len(steps)
     assert "does not run" in run(capsys, "burn", "--key", str(key), status=1)
@@ -86,6 +87,8 @@ def test_a_board_that_would_not_boot_is_not_burned(key: Path, capsys: pytest.Cap
     """With unsigned images the burn is refused, and no fuse is touched; --anyway bricks, for that is a lesson too."""
     with board(None) as running:
         before = running.efuses.to_bytes()
+        said = run(capsys, "plan", "--key", str(key))
+        assert ("espsecure sign-data" in said, "secure-boot burn" in said) == (True, False)
         assert "would not boot: refused at rom: unsigned" in run(capsys, "burn", "--key", str(key), status=1)
         assert before == running.efuses.to_bytes()
         assert "Burned." in run(capsys, "burn", "--key", str(key), "--anyway")

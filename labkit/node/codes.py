@@ -97,6 +97,7 @@ _TABLE: tuple[tuple[str, Level, str], ...] = (
     ("reply-chain", "error", "The service sent something that is no chain of certificates."),
     ("reply-time", "error", "The service sent something that is no time."),
     ("enrol-done", "info", "The device has its first certificate, and the token is erased."),
+    ("config-done", "info", "What the service has set for the device is stored."),
     ("renew-due", "info", "The certificate is to be renewed."),
     ("renew-done", "info", "The device has its next certificate, and it is confirmed."),
     ("renew-expired", "error", "The certificate has run out; the device needs a fresh token."),

@@ -82,20 +82,20 @@ class Enrolment:
         Raises:
             MessageRefusedError: With the code of what is wrong; the token is still there.
         """
-        asked = False
+        enrolled = False
         while (step := first_boot(self.stored)) is not Step.CONNECT:
             if step is Step.MAKE_KEY:
                 self._slots.stage()
             elif step is Step.REQUEST:
                 self._request()
-                asked = True
             elif step is Step.SWITCH:
                 self._slots.switch()
+                enrolled = True
             elif step is Step.ERASE_TOKEN:
                 self._slots.erase_token()
             else:
                 raise refused("boot-no-token", "")
-        if asked:
+        if enrolled:
             self._log("lab_enrol", "enrol-done", device=self._device)
             self._report_for_duty()
 
@@ -104,7 +104,9 @@ class Enrolment:
         try:
             self.configure()
         except MessageRefusedError as error:
-            self._log("lab_service", error.code, why=reason_of(error))
+            self._log("lab_config", error.code, why=reason_of(error))
+        else:
+            self._log("lab_config", "config-done")
 
     def _request(self) -> None:
         csr = make_request(self._slots.stage(), self._device)
@@ -119,13 +121,23 @@ class Enrolment:
         """
         current = self._in_use()
         if self._slots.installed is None:
-            csr = make_request(self._slots.stage(), self._device)
-            self._install(self._ask(self._client.as_device(current), "POST", "/renew", {"csr": csr.decode()}))
+            self._ask_anew(current)
         spare = self._slots.spare
         self._ask(self._client.as_device(spare), "POST", "/renew/confirm")
         self._slots.switch()
         self._slots.discard_spare()
         self._log("lab_renew", "renew-done", device=self._device)
+
+    def _ask_anew(self, current: Slot) -> None:
+        csr = make_request(self._slots.stage(), self._device)
+        try:
+            body = self._ask(self._client.as_device(current), "POST", "/renew", {"csr": csr.decode()})
+        except MessageRefusedError as error:
+            # A refusal for good ends the renewal, as in the firmware: the next start does not take it up again.
+            if error.code == "service-refused":
+                self._slots.discard_spare()
+            raise
+        self._install(body)
 
     def configure(self) -> None:
         """Fetch what the service has set for the device, and store it.

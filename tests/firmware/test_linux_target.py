@@ -135,6 +135,7 @@ def test_from_first_boot_to_a_restart(tmp_path: Path, sites: tuple[Site, Provisi
     with running(flash) as node, site.session("admin") as operator:
         assert {"device": DEVICE, "version": "1.0.0"} == node.wait_for("boot-unprovisioned")
         node.wait_for("enrol-done")
+        node.wait_for("config-done")
         node.wait_for("mqtt-connected")
         node.wait_for("telemetry-sent")
         operator.publish(f"devices/{DEVICE}/commands/interval", '{"seconds": 5}')

@@ -70,7 +70,7 @@ def test_a_first_boot(office: ProvisioningSite, broker: Site) -> None:
     board = shipped(office, broker, "sensor-301")
     with Powered(board, application(FAST)):
         board.wait_for("mqtt-connected")
-    assert ["boot-unprovisioned", "enrol-done", "mqtt-connected"] == board.codes()[:3]
+    assert ["boot-unprovisioned", "enrol-done", "config-done", "mqtt-connected"] == board.codes()[:4]
     assert (None, "a") == (board.value(layout.TOKEN), board.value(layout.IN_USE))
     assert ("enrolled", 60) == (office.show("sensor-301")["state"], board.value(layout.INTERVAL))
     asked = len(office.dossier("sensor-301").certificates)
@@ -165,6 +165,8 @@ def test_a_renewal_that_is_refused_leaves_the_old_identity(office: ProvisioningS
         board.wait_for("service-refused")
         board.wait_for("mqtt-connected", times=2)
     assert "a" == board.value(layout.IN_USE)
+    # The key that was made for it is gone, so that the next boot does not take the renewal up again.
+    assert (None, None) == (board.value("key_b"), board.value("next"))
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ typedef struct {
 
 void fake_service_init(fake_service_t *service, fake_board_t *board)
 {
-    *service = (fake_service_t){.board = board, .token = "good-token", .fails = LAB_OK, .chunk = 100};
+    *service = (fake_service_t){.board = board, .token = "good-token", .fails = LAB_OK, .interval = 60, .chunk = 100};
 }
 
 static answer_t problem(int status, const char *code)
@@ -111,9 +111,12 @@ static answer_t config(fake_service_t *service, const lab_http_request_t *reques
     if (own_key(request) != service->current) {
         return problem(403, "certificate-superseded");
     }
-    return (answer_t){.status = 200,
-                      .text = "{\"device_id\":\"sensor-001\",\"settings\":{\"telemetry_seconds\":120,\"label\":\"\"},"
-                              "\"renew_after\":\"2027-05-01T00:00:00Z\"}"};
+    answer_t answer = {.status = 200};
+    snprintf(answer.text, sizeof(answer.text),
+             "{\"device_id\":\"sensor-001\",\"settings\":{\"telemetry_seconds\":%d,\"label\":\"\"},"
+             "\"renew_after\":\"2027-04-01T00:00:00Z\"}",
+             service->interval);
+    return answer;
 }
 
 static answer_t announce(const fake_service_t *service, const char *path)

@@ -17,6 +17,7 @@ typedef struct {
     int http_status;    /* answer everything with that; 0: honestly */
     const char *body;   /* … and with that body */
     lab_status_t fails; /* there is no connection */
+    int interval;       /* seconds between readings, as the operator has set them */
     const uint8_t *update; /* header and image */
     size_t update_len;
     const char *manifest;

@@ -112,9 +112,9 @@ static void test_from_first_boot_to_the_first_reading(void **state)
     assert_string_equal("devices/sensor-001/telemetry/environment", last(world)->topic);
     assert_non_null(strstr(last(world)->payload, "\"temp\":22.50,\"hum\":55.00"));
     assert_false(last(world)->retain);
-    const char *const order[] = {"boot-unprovisioned", "enrol-done", "mqtt-connected", "telemetry-sent"};
+    const char *const order[] = {"boot-unprovisioned", "enrol-done", "config-done", "mqtt-connected", "telemetry-sent"};
     const char *at = fake_log();
-    for (size_t number = 0; number < 4; number++) {
+    for (size_t number = 0; number < sizeof(order) / sizeof(order[0]); number++) {
         at = strstr(at, order[number]);
         assert_non_null(at);
     }
@@ -145,6 +145,38 @@ static void test_the_interval(void **state)
     lab_node_end(&world->node);
     assert_int_equal(LAB_OK, lab_node_begin(&world->node, &world->parts));
     assert_int_equal(10, world->node.interval);
+    finish(world);
+}
+
+/* After its first boot the device asks what the service has set for it, once; a later command counts more. */
+static void test_the_interval_of_the_service(void **state)
+{
+    (void)state;
+    world_t *world = make();
+    world->fake.interval = 30;
+    assert_int_equal(LAB_OK, lab_node_begin(&world->node, &world->parts));
+    turns(world, 2);
+    assert_int_equal(30, world->node.interval);
+    lab_node_end(&world->node);
+    const int requests = world->fake.requests;
+    assert_int_equal(LAB_OK, lab_node_begin(&world->node, &world->parts));
+    turns(world, 2);
+    assert_int_equal(30, world->node.interval);
+    assert_int_equal(requests, world->fake.requests);
+    finish(world);
+}
+
+static void test_a_first_boot_without_settings(void **state)
+{
+    (void)state;
+    world_t *world = make();
+    world->fake.lose_reply = 2; /* the one to /config */
+    assert_int_equal(LAB_OK, lab_node_begin(&world->node, &world->parts));
+    turns(world, 2);
+    assert_int_equal(1, fake_log_count(LAB_ENROL_DONE));
+    assert_int_equal(1, fake_log_count(LAB_SERVICE_UNREACHABLE));
+    assert_int_equal(LAB_INTERVAL_USUAL, world->node.interval);
+    assert_int_equal(1, world->board.connects); /* it works all the same */
     finish(world);
 }
 
@@ -477,6 +509,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_from_first_boot_to_the_first_reading),
         cmocka_unit_test(test_the_interval),
+        cmocka_unit_test(test_the_interval_of_the_service),
+        cmocka_unit_test(test_a_first_boot_without_settings),
         cmocka_unit_test(test_commands_that_are_refused),
         cmocka_unit_test(test_the_other_commands),
         cmocka_unit_test(test_an_interval_that_cannot_be_kept_is_not_set),

@@ -262,12 +262,51 @@ static void test_settings(void **state)
     lab_identity_t identity;
     lab_configured_t configured;
     begin_enrolled(&world);
+    world.fake.interval = 120;
     assert_int_equal(LAB_OK, lab_service_config(&world.service, &configured));
     assert_int_equal(120, configured.interval);
+    uint64_t interval = 0;
+    assert_int_equal(LAB_OK, world.storage.get_number(world.storage.context, "settings", "interval", &interval));
+    assert_int_equal(120, interval);
+    assert_int_equal(1, fake_log_count(LAB_CONFIG_DONE));
     assert_int_equal(LAB_OK, lab_store_current(&world.store, &identity));
     assert_true(identity.validity.renew_after == configured.renew_after);
     lab_identity_free(&identity);
     fake_board_free(&world.board);
+}
+
+/* Whatever is answered instead of settings: one line says why, and what was set before counts. */
+static void test_settings_that_are_none(void **state)
+{
+    (void)state;
+    static const struct {
+        int http_status;
+        const char *body;
+        lab_status_t expected;
+    } s_cases[] = {
+        {200, "{", LAB_JSON_SYNTAX},
+        {200, "{\"device_id\":\"sensor-002\"}", LAB_REPLY_DEVICE},
+        {200, "{\"device_id\":\"sensor-001\",\"settings\":{\"telemetry_seconds\":1}}", LAB_JSON_RANGE},
+        {200, "{\"device_id\":\"sensor-001\",\"settings\":{\"telemetry_seconds\":9},\"renew_after\":\"x\"}", LAB_REPLY_TIME},
+        {403, "{\"code\":\"certificate-revoked\"}", LAB_SERVICE_REFUSED},
+        {503, "", LAB_SERVICE_LATER},
+    };
+    for (size_t at = 0; at < sizeof(s_cases) / sizeof(s_cases[0]); at++) {
+        world_t world;
+        lab_configured_t configured;
+        uint64_t interval = 0;
+        begin_enrolled(&world);
+        fake_board_put_number(&world.board, "settings", "interval", 77);
+        world.fake.http_status = s_cases[at].http_status;
+        world.fake.body = s_cases[at].body;
+        assert_int_equal(s_cases[at].expected, lab_service_config(&world.service, &configured));
+        assert_int_equal(1, fake_log_count(s_cases[at].expected));
+        assert_int_equal(LAB_OK, world.storage.get_number(world.storage.context, "settings", "interval", &interval));
+        assert_int_equal(77, interval);
+        assert_int_equal(0, world.board.operations);
+        expect_good_identity(&world);
+        fake_board_free(&world.board);
+    }
 }
 
 int main(void)
@@ -285,6 +324,7 @@ int main(void)
         cmocka_unit_test(test_each_reply_of_a_renewal_lost),
         cmocka_unit_test(test_a_refused_renewal_leaves_the_identity),
         cmocka_unit_test(test_settings),
+        cmocka_unit_test(test_settings_that_are_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -76,6 +76,7 @@
     X(REPLY_CHAIN, "reply-chain", ERROR) \
     X(REPLY_TIME, "reply-time", ERROR) \
     X(ENROL_DONE, "enrol-done", INFO) \
+    X(CONFIG_DONE, "config-done", INFO) \
     X(RENEW_DUE, "renew-due", INFO) \
     X(RENEW_DONE, "renew-done", INFO) \
     X(RENEW_EXPIRED, "renew-expired", ERROR) \

@@ -192,10 +192,22 @@ static void count_seconds(lab_node_t *node)
     node->ticks += passed * 1000;
 }
 
+/* A device can work without the service's settings: it has its own, and there is one line of the log. */
+static void configure(lab_node_t *node, const lab_service_t *service)
+{
+    lab_configured_t configured;
+    if (lab_service_config(service, &configured) == LAB_OK) {
+        node->interval = configured.interval;
+    }
+}
+
 static void enrol(lab_node_t *node)
 {
     const lab_service_t service = lab_node_service(node);
     const lab_status_t status = lab_service_enrol(&service);
+    if (status == LAB_ENROL_DONE) {
+        configure(node, &service);
+    }
     if (status == LAB_OK || status == LAB_ENROL_DONE) {
         node->tries = 0;
         lab_node_happened(node, LAB_EVENT_ENROLLED);

@@ -24,7 +24,8 @@ lab_status_t lab_service_enrol(const lab_service_t *service);
  * switched. LAB_RENEW_DONE, or as above; the old identity is in use as long as there is no LAB_RENEW_DONE. */
 lab_status_t lab_service_renew(const lab_service_t *service);
 
-/* Asks what the service has set for the device, and stores from when on it may renew. LAB_OK, or as above. */
+/* Asks, with the identity in use, what the service has set for the device, and stores it: the interval, and from when on it may renew.
+ * LAB_OK, or as above; what was set before then counts. One line of the log says what came of it. */
 lab_status_t lab_service_config(const lab_service_t *service, lab_configured_t *configured);
 
 #endif

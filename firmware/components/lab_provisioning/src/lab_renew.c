@@ -61,25 +61,3 @@ lab_status_t lab_service_renew(const lab_service_t *service)
     (void)lab_store_discard(service->store); /* the old key opens nothing any more; what is left of it goes next time */
     return LAB_RENEW_DONE;
 }
-
-lab_status_t lab_service_config(const lab_service_t *service, lab_configured_t *configured)
-{
-    lab_identity_t current;
-    lab_reply_t reply = {0};
-    *configured = (lab_configured_t){0, 0};
-    lab_status_t status = lab_store_current(service->store, &current);
-    if (status == LAB_OK) {
-        status = lab_call(service, "/config", &current, NULL, &reply);
-    }
-    if (status == LAB_OK) {
-        status = lab_reply_config((lab_span_t){reply.body, reply.len}, service->device, configured);
-    }
-    lab_identity_free(&current);
-    lab_reply_free(&reply);
-    if (status == LAB_OK) {
-        const lab_storage_t *storage = service->store->storage;
-        status = storage->set_u64(storage->context, LAB_SPACE_IDENTITY, LAB_AT_RENEW_AFTER,
-                                  (uint64_t)configured->renew_after);
-    }
-    return status;
-}

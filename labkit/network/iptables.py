@@ -26,10 +26,12 @@ from labkit.network.rules import (
     Chain,
     Firewall,
     Rule,
+    beyond_limits,
 )
+from labkit.network.script_lines import commands
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from labkit.network.rules import PortRange
 
@@ -40,6 +42,10 @@ _LINES, _RULES = 2000, 4000
 _PORTS = 15
 """Ports that multiport takes (man iptables-extensions)."""
 
+_NUMBER = "(?:0|[1-9][0-9]{0,4})"
+"""A number as it is meant: iptables takes one that begins with 0 for octal, Python doesn't."""
+
+_NETWORK = re.compile(r"[0-9a-fA-F.:]{1,45}(?:/(?:0|[1-9][0-9]{0,2}|[0-9]+(?:\.[0-9]+){3}))?")
 _CHAIN = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,27}")
 _INTERFACE = re.compile(r"[A-Za-z0-9_.-]{1,15}|[A-Za-z0-9_.-]{0,14}\+")
 _WORD = re.compile(r"[ -~]{0,80}")
@@ -75,34 +81,21 @@ def parse(text: str, *, firewall: Firewall | None = None) -> Firewall:
     if len(text) > LONGEST:
         raise _bad("the script is too long", 0)
     found = firewall or Firewall.open()
-    lines = list(_lines(text))
+    lines = list(commands(text))
     if len(lines) > _LINES:
         raise _bad("the script has too many lines", lines[-1][0])
     for offset, line in lines:
         found = _run(found, line, offset)
         if sum(len(chain.rules) for chain in found.chains.values()) > _RULES:
             raise _bad("there are too many rules", offset)
+    if lines and (too_much := beyond_limits(found)):
+        raise _bad(too_much, lines[-1][0])
     return found
-
-
-def _lines(text: str) -> Iterator[tuple[int, str]]:
-    offset, held, start = 0, "", 0
-    for raw in text.split("\n"):
-        start = start if held else offset
-        offset += len(raw) + 1
-        if raw.endswith("\\"):
-            held += raw[:-1] + " "
-            continue
-        line, held = (held + raw).strip(), ""
-        if line and not line.startswith("#"):
-            yield start, line
-    if held.strip():
-        yield start, held.strip()
 
 
 def _run(firewall: Firewall, line: str, offset: int) -> Firewall:
     try:
-        words = shlex.split(line, comments=True)
+        words = shlex.split(line)
     except ValueError as error:
         raise _bad(str(error).lower(), offset) from error
     if words and words[0] == "sudo":
@@ -212,7 +205,7 @@ class _Command:
 
     def number(self) -> int:
         text = self.take("a number")
-        if not re.fullmatch(r"[0-9]{1,5}", text):
+        if not re.fullmatch(_NUMBER, text):
             raise self.bad(f"{text!r} is no number that is understood")
         return int(text)
 
@@ -302,11 +295,22 @@ class _Command:
         return _PROTOCOLS[word]
 
     def networks(self, _: str) -> list[Any]:
+        found = self.take("the address").split(",")
+        return [self._network(each) for each in found]
+
+    def _network(self, text: str) -> Any:
         kind = ipaddress.IPv4Network if self.family == 4 else ipaddress.IPv6Network
+        if not _NETWORK.fullmatch(text):
+            raise self.bad(f"{text!r} is no network")
         try:
-            return [kind(each, strict=False) for each in self.take("the address").split(",")]
+            network = kind(text, strict=False)
         except ValueError as error:
             raise self.bad(f"no network: {error}") from error
+        mask = text.partition("/")[2]
+        # Python reads 0.0.0.255 as a wildcard mask of routers; iptables compares the last byte alone.
+        if "." in mask and mask != str(network.netmask):
+            raise self.bad(f"{mask} is no mask that begins with its ones")
+        return network
 
     def interface(self, _: str) -> str:
         name = self.take("the interface")
@@ -326,7 +330,7 @@ class _Command:
         return ranges
 
     def _range(self, text: str) -> PortRange:
-        match = re.fullmatch(r"([0-9]{0,5})(?:(:)([0-9]{0,5}))?", text)
+        match = re.fullmatch(rf"({_NUMBER})?(?:(:)({_NUMBER})?)?", text)
         if not match or not text:
             raise self.bad(f"{text!r} is no port")
         low = int(match[1] or 0)

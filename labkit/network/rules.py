@@ -207,6 +207,32 @@ class Firewall:
                 yield chain.name, number, rule
 
 
+DEEPEST = 15
+"""Chains that may lead into one another. The kernel's nf_tables refuses more ("too many links")."""
+
+LONGEST_WAY = 100_000
+"""Rules that one packet may have to pass. A kernel has no such limit; whoever evaluates rules of strangers needs one."""
+
+
+def beyond_limits(firewall: Firewall) -> str:
+    """Return why a firewall can't be evaluated within limits, or nothing."""
+    chains = firewall.chains
+    # How many rules a packet passes in a chain, counted to one jump more in each round; it settles at the deepest one.
+    passed = {name: len(chain.rules) for name, chain in chains.items()}
+    for _ in range(DEEPEST + 1):
+        before = passed
+        passed = {
+            name: sum(1 + before.get(rule.target, 0) for rule in chain.rules)
+            for name, chain in chains.items()
+        }
+    called = [name for name in BUILT_IN if name in chains]
+    if any(passed[name] > LONGEST_WAY for name in called):
+        return f"a packet would pass more than {LONGEST_WAY} rules"
+    if any(passed[name] != before[name] for name in called):
+        return f"more than {DEEPEST} chains lead into one another"
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What a firewall does with a packet, and which rule says so.

@@ -97,6 +97,7 @@ PURE = (
     "network/rules.py",
     "network/iptables.py",
     "network/iptables_text.py",
+    "network/script_lines.py",
     "network/nftables.py",
     "network/policy.py",
     "network/wiring.py",

@@ -92,6 +92,46 @@ def test_a_line_that_goes_on() -> None:
     assert 1 == len(rules("iptables -A INPUT \\\n  -p udp \\\n --dport 53 -j ACCEPT   # names\n"))
 
 
+def test_a_comment_ends_where_a_shell_ends_it() -> None:
+    """A backslash in a comment doesn't hide the next line, and a `#` within a word hides nothing."""
+    text = "# old \\\niptables -A INPUT -j DROP\niptables -A INPUT -j RETURN # why \\\niptables -A INPUT -j ACCEPT"
+    assert ["DROP", "RETURN", "ACCEPT"] == [rule.target for rule in rules(text)]
+    (rule,) = rules("iptables -A INPUT -j DROP -m comment --comment a#b -s 10.0.0.0/8 # all of it")
+    assert ("a#b", "10.0.0.0/8") == (rule.comment, str(rule.source))
+    (rule,) = rules("iptables -A INPUT -m comment --comment 'the # inside' -s 10.0.0.0/255.0.0.0 -j DROP")
+    assert ("the # inside", "10.0.0.0/8") == (rule.comment, str(rule.source))
+
+
+def chained(number: int, jumps: int = 1) -> str:
+    """Return a script in which so many chains lead into one another, each so many times."""
+    made = "".join(f"iptables -N c{n}\n" for n in range(number))
+    led = "".join(f"iptables -A c{n} -j c{n + 1}\n" * jumps for n in range(number - 1))
+    return made + led + f"iptables -A c{number - 1} -j DROP\niptables -A INPUT -j c0\n"
+
+
+def test_chains_have_an_end() -> None:
+    """As deep as the kernel goes is read; deeper, or so wide that evaluation never ends, is refused."""
+    assert 16 == len(rules(chained(15)))
+    for text, why in ((chained(16), "more than 15 chains"), (chained(7, 20), "more than 100000 rules")):
+        with pytest.raises(FormatError, match=why):
+            parse(text)
+
+
+@pytest.mark.tool
+def test_the_real_program_agrees_on_depth(namespaces: Availability) -> None:
+    """The kernel takes fifteen chains that lead into one another, and not sixteen."""
+    prefix = ["unshare", *(["-Ur"] if namespaces.kind == "user" else []), "-n", "sh", "-e"]
+    ended = [
+        subprocess.run(
+            prefix, input=f"PATH=$PATH:/usr/sbin:/sbin\n{chained(number)}", text=True, capture_output=True,
+            check=False, timeout=60,
+        )
+        for number in (15, 16)
+    ]  # fmt: skip
+    assert (0, True) == (ended[0].returncode, ended[1].returncode != 0)
+    assert "Too many links" in ended[1].stderr
+
+
 REFUSED = [
     ("echo hello", "begins with iptables"),
     ("iptables", "the command is missing"),
@@ -134,6 +174,11 @@ REFUSED = [
     ("iptables -A INPUT -j DROP 'unfinished", "no closing quotation"),
     ("iptables -N A\niptables -N B\niptables -A A -j B\niptables -A B -j A", "lead to itself"),
     ("iptables -F INPUT extra", "too much"),
+    ("iptables -A INPUT -s 10.0.0.7/0.0.0.255 -j DROP", "no mask"),
+    ("iptables -A INPUT -s 10.0.0.0/010 -j DROP", "no network"),
+    ("ip6tables -A INPUT -s fe80::1%eth0/64 -j DROP", "no network"),
+    ("iptables -A INPUT -p tcp --dport 010 -j DROP", "no port"),
+    ("iptables -I INPUT 01 -j DROP", "no number"),
 ]  # fmt: skip
 
 

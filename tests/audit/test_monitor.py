@@ -99,6 +99,20 @@ def test_no_line_is_too_strange(text: str) -> None:
     assert found is None or found.kind in KINDS
 
 
+@pytest.mark.parametrize(
+    "time", ["9" * 11, "9" * 30, "\u00b2", "9999-12-31T23:59:59", "0001-01-01T00:00:00+14:00"]
+)
+def test_times_that_cannot_be_are_ours(time: str) -> None:
+    """A line from the future, or with no time at all, is taken for one of now; a number without end is no status."""
+    lines = [f"{time}: Client sensor-001 already connected, closing old connection."]
+    assert all(event.at <= NOON for event in broker_events(lines, seen_at=NOON))
+    refused = {"at": time, "status": 401, "code": "token-unknown"}
+    found = service_event(json.dumps(refused), seen_at=NOON)
+    assert found is not None
+    assert NOON == found.at
+    assert service_event(json.dumps(refused | {"status": float("inf")}), seen_at=NOON) is None
+
+
 def test_names_do_not_steer_a_terminal() -> None:
     """A name with an escape sequence in it is shown without: whoever connects must not paint on the operator's screen."""
     name = "sensor\x1b[2J\x1b]0;all is well\x07\u202e"
@@ -139,6 +153,15 @@ def test_refusals_are_counted_by_cause() -> None:
     assert [] == alerts(mixed, rule)
     slow = [at(20 * number, "tls-refused", cause="no-certificate") for number in range(20)]
     assert [] == alerts(slow, rule)
+
+
+def test_a_clock_that_is_set_back_silences_nothing() -> None:
+    """An alarm is raised again when the clock is set back an hour, and not twice within a minute by either clock."""
+    rule = Rule("failed-tls", at_least=2, within=60, severity="warning")
+    seconds = (0, 1, 2, 30, -3600, -3599, -3590)
+    events = [at(second, "tls-refused", cause="not-tls") for second in seconds]
+    assert [("failed-tls", "not-tls")] * 2 == alerts(events, rule)
+    assert [("failed-tls", "not-tls")] == alerts(events[:4], rule)
 
 
 def test_unknown_ids_raise_an_alarm() -> None:

@@ -64,8 +64,8 @@ class _Window:
         return len(self.times)
 
     def may_raise(self, at: dt.datetime, span: dt.timedelta) -> bool:
-        """Return whether it is time to say it again: once in each span."""
-        if self.raised is not None and at - self.raised <= max(span, dt.timedelta(seconds=60)):
+        """Return whether it is time to say it again: once in each span, by a clock that may be set back, too."""
+        if self.raised is not None and abs(at - self.raised) <= max(span, dt.timedelta(seconds=60)):
             return False
         self.raised = at
         return True

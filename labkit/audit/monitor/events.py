@@ -120,7 +120,7 @@ def service_event(line: str, *, seen_at: dt.datetime) -> Event | None:
         status, code = int(value["status"]), str(value["code"])
         who = str(value.get("subject") or value.get("actor") or value.get("address") or "")
         told = f"{value.get('method', '')} {value.get('path', '')} {code}"
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
     at = _time(str(value.get("at", "")), seen_at)
     if code == "clone-alarm":
@@ -131,11 +131,12 @@ def service_event(line: str, *, seen_at: dt.datetime) -> Event | None:
 
 
 def _time(text: str, otherwise: dt.datetime) -> dt.datetime:
-    if text.isdigit():
-        return dt.datetime.fromtimestamp(int(text), dt.UTC)
     try:
-        return dt.datetime.fromisoformat(text).astimezone(
-            dt.UTC
-        )  # Mosquitto writes local time without a zone
-    except (ValueError, OverflowError):
+        if text.isdecimal():
+            told = dt.datetime.fromtimestamp(int(text), dt.UTC)
+        else:
+            told = dt.datetime.fromisoformat(text).astimezone(dt.UTC)  # Mosquitto: local time without a zone
+    except (ValueError, OverflowError, OSError):
         return otherwise
+    # Nothing is logged before it happens: such a line is forged, or a clock is wrong, and must not move ours.
+    return min(told, otherwise)

@@ -19,6 +19,7 @@ NEEDED = ("failed-tls", "unknown-id", "rate", "clone", "denied", "certificate-en
 """Detectors without which an attack goes unnoticed."""
 
 BEGIN = dt.datetime(2026, 3, 1, 12, 0, tzinfo=dt.UTC)
+END = BEGIN + dt.timedelta(hours=1)
 _KNOWN = frozenset({"sensor-001", "sensor-002", "admin"})
 
 
@@ -51,13 +52,13 @@ def played(rules: AlertRules, *, attack: bool) -> set[str]:
     ends = BEGIN + (near if attack else far)
     detectors.standing = Standing(_KNOWN, {"sensor-001": ends}, ends)
     lines = [*quiet_day(), *(recorded_attack() if attack else ())]
-    events = [*broker_events(lines, seen_at=BEGIN)]
+    events = [*broker_events(lines, seen_at=END)]
     if attack:
         line = (
             '{"at": "2026-03-01T12:12:00+00:00", "code": "clone-alarm", "status": 403, "method": "POST", '
             '"path": "/renew", "address": "127.0.0.1", "actor": "", "subject": "sensor-001"}'
         )
-        found = service_event(line, seen_at=BEGIN)
+        found = service_event(line, seen_at=END)
         events += [found] if found else []
     alerts = [*detectors.see(events), *detectors.tick(BEGIN)]
     return {alert.detector for alert in alerts} & set(DETECTORS)

@@ -15,9 +15,19 @@ typedef struct {
     esp_mqtt_client_handle_t client;
     char *texts[3]; /* root, chain, key: esp-mqtt goes on reading what it was given */
     bool ended;     /* it was said that the session ended, or never came to be */
+    /* What must not be missed has its place beforehand: without it the node would wait, or talk to nobody, for ever. */
+    lab_mqtt_event_t accepted;
+    lab_mqtt_event_t end;
 } session_t;
 
 static session_t s_session;
+
+static void release(const session_t *session, lab_mqtt_event_t *event)
+{
+    if (event != &session->accepted && event != &session->end) {
+        free(event);
+    }
+}
 
 static void post(session_t *session, lab_mqtt_event_t *event)
 {
@@ -26,12 +36,24 @@ static void post(session_t *session, lab_mqtt_event_t *event)
     }
 }
 
-static lab_mqtt_event_t *make_event(lab_mqtt_event_kind_t kind, int reason)
+/* The node does not read while it renews or updates, and messages may have filled the queue: the oldest makes room. */
+static void post_surely(session_t *session, lab_mqtt_event_t *event)
+{
+    lab_mqtt_event_t *oldest;
+    if (xQueueSend(session->events, &event, 0) == pdTRUE) {
+        return;
+    }
+    if (xQueueReceive(session->events, &oldest, 0) == pdTRUE) {
+        release(session, oldest);
+    }
+    (void)xQueueSend(session->events, &event, 0); /* this task alone sends, so the room is still there */
+}
+
+static lab_mqtt_event_t *make_event(lab_mqtt_event_kind_t kind)
 {
     lab_mqtt_event_t *event = calloc(1, sizeof(*event));
     if (event != NULL) {
         event->kind = kind;
-        event->reason = reason;
     }
     return event;
 }
@@ -41,7 +63,8 @@ static void post_end(session_t *session, lab_mqtt_event_kind_t kind, int reason)
 {
     if (!session->ended) {
         session->ended = true;
-        post(session, make_event(kind, reason));
+        session->end = (lab_mqtt_event_t){.kind = kind, .reason = reason};
+        post_surely(session, &session->end);
     }
 }
 
@@ -61,7 +84,7 @@ static void post_message(session_t *session, const esp_mqtt_event_t *message)
     if (message->current_data_offset > 0) {
         return; /* a later part of one that was handed over as cut */
     }
-    lab_mqtt_event_t *event = make_event(LAB_MQTT_MESSAGE, 0);
+    lab_mqtt_event_t *event = make_event(LAB_MQTT_MESSAGE);
     if (event == NULL) {
         return;
     }
@@ -86,7 +109,8 @@ static void handle(void *context, esp_event_base_t base, int32_t id, void *data)
     (void)base;
     switch ((esp_mqtt_event_id_t)id) {
     case MQTT_EVENT_CONNECTED:
-        post(session, make_event(LAB_MQTT_ACCEPTED, 0));
+        session->accepted = (lab_mqtt_event_t){.kind = LAB_MQTT_ACCEPTED};
+        post_surely(session, &session->accepted);
         break;
     case MQTT_EVENT_DISCONNECTED:
         post_end(session, LAB_MQTT_ENDED, 0);
@@ -96,7 +120,7 @@ static void handle(void *context, esp_event_base_t base, int32_t id, void *data)
         break;
     case MQTT_EVENT_SUBSCRIBED:
         if (event->error_handle->error_type == MQTT_ERROR_TYPE_SUBSCRIBE_FAILED) {
-            post(session, make_event(LAB_MQTT_SUBSCRIPTION_DENIED, 0));
+            post(session, make_event(LAB_MQTT_SUBSCRIPTION_DENIED));
         }
         break;
     case MQTT_EVENT_DATA:
@@ -111,7 +135,7 @@ static void drain(session_t *session)
 {
     lab_mqtt_event_t *event;
     while (xQueueReceive(session->events, &event, 0) == pdTRUE) {
-        free(event);
+        release(session, event);
     }
 }
 
@@ -216,7 +240,7 @@ static void next(void *context, uint32_t timeout_ms, lab_mqtt_event_t *event)
     *event = (lab_mqtt_event_t){.kind = LAB_MQTT_NOTHING};
     if (xQueueReceive(session->events, &waiting, pdMS_TO_TICKS(timeout_ms)) == pdTRUE) {
         *event = *waiting;
-        free(waiting);
+        release(session, waiting);
     }
 }
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 MOST_KEYS = {"esp32": 1, "esp32c3": 3}
 _USER = 0
+_DIGEST_PURPOSES = (9, 10, 11)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ def plan(
         lock: Close debugger and serial loader too, which comes last.
 
     Raises:
-        BurnRefusedError: `rule` is `revision`, `keys`, `enabled` or `no-free-block`.
+        BurnRefusedError: `rule` is `revision`, `keys`, `enabled`, `another-key` or `no-free-block`.
     """
     chip = efuses.chip.name
     if chip == "esp32" and efuses.revision < SECURE_VERSION_3:
@@ -132,50 +133,63 @@ _PROTECT: _Draft = (
 )
 
 
+def _protection(efuses: Efuses) -> list[_Draft]:
+    return [] if _bit(efuses.field("WR_DIS"), 0) else [_PROTECT]
+
+
 def _esp32(efuses: Efuses, digest: bytes) -> list[_Draft]:
     if any(efuses.block("BLOCK2")) and efuses.block("BLOCK2") != digest:
         raise _refused("no-free-block", "BLOCK2 holds another digest")
+    trust: _Draft = (
+        "Trust the key",
+        "The ROM knows a key by the digest in BLOCK2 alone. Before Secure Boot is on this changes nothing.",
+        ("burn-key-digest", "KEY0"),
+        {"BLOCK2": digest},
+    )
+    switch: _Draft = (
+        "Switch Secure Boot on",
+        "From the next reset on only what the key signed starts. There is no way back.",
+        ("burn-efuse", "ABS_DONE_1", "1"),
+        {"ABS_DONE_1": 1},
+    )
+    return [*([] if any(efuses.block("BLOCK2")) else [trust]), *_protection(efuses), switch]
+
+
+def _free_blocks(efuses: Efuses) -> list[int]:
     return [
-        (
-            "Trust the key",
-            "The ROM knows a key by the digest in BLOCK2 alone. Before Secure Boot is on this changes nothing.",
-            ("burn-key-digest", "KEY0"),
-            {"BLOCK2": digest},
-        ),
-        _PROTECT,
-        (
-            "Switch Secure Boot on",
-            "From the next reset on only what the key signed starts. There is no way back.",
-            ("burn-efuse", "ABS_DONE_1", "1"),
-            {"ABS_DONE_1": 1},
-        ),
-    ]
-
-
-def _later(efuses: Efuses, digests: Sequence[bytes]) -> list[_Draft]:
-    free = [
         n
         for n, purpose in enumerate(efuses.key_purposes)
         if purpose == _USER and not any(efuses.block(f"BLOCK_KEY{n}"))
     ]
-    if len(free) < len(digests):
+
+
+def _free_slots(efuses: Efuses) -> list[int]:
+    taken = {held.index for held in efuses.secure_boot_digests}
+    return [n for n in range(3) if n not in taken and not efuses.field(f"SECURE_BOOT_KEY_REVOKE{n}")]
+
+
+def _later(efuses: Efuses, digests: Sequence[bytes]) -> list[_Draft]:
+    held = {one.digest for one in efuses.secure_boot_digests if not one.revoked}
+    if held - set(digests):
+        raise _refused("another-key", "it trusts a key already that is none of yours")
+    new = [(number, digest) for number, digest in enumerate(digests) if digest not in held]
+    free, slots = _free_blocks(efuses), _free_slots(efuses)
+    if min(len(free), len(slots)) < len(new):
         raise _refused(
-            "no-free-block", f"{len(free)} blocks for keys are free, and {len(digests)} are needed"
+            "no-free-block",
+            f"{min(len(free), len(slots))} blocks for keys are free, and {len(new)} are needed",
         )
     drafts: list[_Draft] = []
-    for number, digest in enumerate(digests):
-        block = f"BLOCK_KEY{free[number]}"
-        purpose = f"SECURE_BOOT_DIGEST{number}"
+    for (number, digest), at, slot in zip(new, free, slots, strict=False):
         drafts.append(
             (
                 f"Trust key {number}",
                 "The ROM knows a key by its digest alone. Further keys are for the day when the first is lost.",
-                ("burn-key-digest", block, f"KEY{number}", purpose),
-                {block: digest, f"KEY_PURPOSE_{free[number]}": 9 + number},
+                ("burn-key-digest", f"BLOCK_KEY{at}", f"KEY{number}", f"SECURE_BOOT_DIGEST{slot}"),
+                {f"BLOCK_KEY{at}": digest, f"KEY_PURPOSE_{at}": 9 + slot},
             )
         )
-    unused = range(len(digests), 3)
-    if unused:
+    if unused := slots[len(new) :]:
         names = [f"SECURE_BOOT_KEY_REVOKE{number}" for number in unused]
         drafts.append(
             (
@@ -191,7 +205,7 @@ def _later(efuses: Efuses, digests: Sequence[bytes]) -> list[_Draft]:
         ("burn-efuse", "SECURE_BOOT_EN", "1"),
         {"SECURE_BOOT_EN": 1},
     )
-    return [*drafts, _PROTECT, switch]
+    return [*drafts, *_protection(efuses), switch]
 
 
 _LOCKS: dict[str, list[_Draft]] = {
@@ -231,32 +245,49 @@ def mistakes(flash: NorFlash, efuses: Efuses, digest: bytes) -> tuple[Mistake, .
 
     Args:
         flash: Its flash.
-        efuses: Its fuses, before Secure Boot.
+        efuses: Its fuses, before Secure Boot; where a digest is burned already, what can't go wrong any more is left out.
         digest: Of the key that signed what is in flash.
     """
     esp32 = efuses.chip.name == "esp32"
     on = {"ABS_DONE_1" if esp32 else "SECURE_BOOT_EN": 1}
+    begun = bool(efuses.secure_boot_digests)
+    block = 2 if esp32 else next(iter(_free_blocks(efuses)), 0)
 
     def trust(value: bytes) -> dict[str, int | bytes]:
-        return {"BLOCK2": value} if esp32 else {"BLOCK_KEY0": value, "KEY_PURPOSE_0": 9}
+        if begun:
+            return {}
+        return {"BLOCK2": value} if esp32 else {f"BLOCK_KEY{block}": value, f"KEY_PURPOSE_{block}": 9}
 
-    tried: list[tuple[str, str, dict[str, int | bytes]]] = [
+    before_the_key: list[tuple[str, str, dict[str, int | bytes]]] = [
         ("Secure Boot before the key", "the ROM trusts nobody, so nothing starts", {**on}),
         (
             "The digest of another key",
             "what is in flash was signed by a key that the ROM does not know",
             {**trust(bytes(byte ^ 0xFF for byte in digest)), **on},
         ),
+    ]
+    tried = [
+        *([] if begun else before_the_key),
         (
             "The digest read-protected",
             "a digest is no secret, and the ROM reads it like anybody: it reads zeros",
-            {**trust(digest), **on, "RD_DIS": 2 if esp32 else 1},
+            {**trust(digest), **on, "RD_DIS": _hiding(efuses, block)},
         ),
     ]
+    if _bit(efuses.field("WR_DIS"), 0):
+        tried.pop()  # nobody can hide a digest any more
     found = [Mistake(title, why, rehearse(flash, efuses, burns)) for title, why, burns in tried]
     blank = NorFlash(size=flash.size)
     empty = rehearse(blank, efuses, {**trust(digest), **on})
     return (*found, Mistake("Fuses before the signed bootloader", "there is nothing to start yet", empty))
+
+
+def _hiding(efuses: Efuses, block: int) -> int:
+    """Return the bits of RD_DIS that hide the digests which a board holds, or the one that it gets in a block."""
+    if efuses.chip.name == "esp32":
+        return 2
+    held = [n for n, purpose in enumerate(efuses.key_purposes) if purpose in _DIGEST_PURPOSES]
+    return sum(1 << n for n in held or [block])
 
 
 def status(efuses: Efuses) -> dict[str, object]:

@@ -73,6 +73,37 @@ def test_three_keys_and_closed_slots(boot_keys: list[rsa.RSAPrivateKey]) -> None
     )
 
 
+@BOTH
+def test_a_plan_goes_on_where_it_was_stopped(chip: str, boot_keys: list[rsa.RSAPrivateKey]) -> None:
+    """After each step the rest is planned, no key is burned twice, and the mistakes that are left still brick."""
+    keys = boot_keys[: 1 if chip == "esp32" else 2]
+    digests, board = [digest_of(key) for key in keys], signed(chip, *keys)
+    steps = plan(board.flash, board.efuses, digests)
+    for number, step in enumerate(steps[:-1], 1):
+        for name, value in step.burns.items():
+            board.efuses.burn({name: value | board.efuses.field(name) if name == "WR_DIS" else value})
+        left = plan(board.flash, board.efuses, digests)
+        expected = [one.title for one in steps[number:]]
+        assert expected == [one.title for one in left]
+        assert left[-1].after.accepted
+        found = mistakes(board.flash, board.efuses, digests[0])
+        assert not any(one.after.accepted for one in found)
+        assert "The digest of another key" not in [one.title for one in found]
+    assert len(digests) == len(board.efuses.secure_boot_digests)
+
+
+def test_a_board_that_trusts_somebody_else_is_not_locked_for_them(boot_keys: list[rsa.RSAPrivateKey]) -> None:
+    """A digest that nobody named, in any slot, is somebody's way in; revoked, it is none, and its slot is not used."""
+    first, second = (digest_of(key) for key in boot_keys[:2])
+    board = signed("esp32c3", boot_keys[1])
+    board.efuses.burn({"BLOCK_KEY0": first, "KEY_PURPOSE_0": 9})
+    assert "another-key" == rule_of(board, second)
+    board.efuses.burn({"SECURE_BOOT_KEY_REVOKE0": 1})
+    steps = plan(board.flash, board.efuses, [second])
+    assert ("SECURE_BOOT_DIGEST1", True) == (steps[0].words[-1], steps[-1].after.accepted)
+    assert "no-free-block" == rule_of(board, first, second, digest_of(boot_keys[2]))
+
+
 def rule_of(board: Flashed, *digests: bytes) -> str:
     """Return for what a plan is refused."""
     with pytest.raises(BurnRefusedError) as caught:

@@ -9,15 +9,34 @@ from __future__ import annotations
 
 import ipaddress
 import json
+from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from labkit.audit.facts import NetworkFacts, Passage
 from labkit.errors import FormatError
-from labkit.network import OPEN, ROUTER, Flow, Plan, Topology, Zone, cells, iptables, needed_ports, predicted
+from labkit.network import (
+    OPEN,
+    ROUTER,
+    Attempt,
+    Firewall,
+    Flow,
+    Plan,
+    Topology,
+    Zone,
+    attempt_of,
+    cells,
+    iptables,
+    needed_ports,
+    predict,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
+
+    from labkit.network import Cell
+    from labkit.network.zones import Address, Network
 
 
 PLAN, RULES = "plan.json", "router.rules"
@@ -31,8 +50,12 @@ USUAL = (
     ("tcp", 8883),
     ("tcp", 3000),
     ("tcp", 8086),
+    ("udp", 5683),
 )
-"""Ports that are tried beside those of the flows."""
+"""Ports that are tried beside those of the flows and those that the rules name."""
+
+MOST_TRIES = 40_000
+"""A plan whose rules name so much that more has to be tried can't be judged: who hides a hole in a heap must not pass."""
 
 
 def write_plan(folder: Path, plan: Plan, roles: Mapping[str, str], rules: str) -> None:
@@ -108,18 +131,23 @@ def read_network(folder: Path) -> NetworkFacts:
         return NetworkFacts(folder.name, problem=f"the router's rules can't be read: {error.message}")
     except ValueError as error:
         return NetworkFacts(folder.name, problem=f"the plan makes no sense: {error}")
-    topology = Topology(plan)
-    ports = sorted({*needed_ports(plan.flows), *USUAL})
-    matrix = predicted(topology, {ROUTER: router}, list(cells(topology, ports)))
+    topology = Topology(plan, _addresses(plan, router))
+    ports = sorted({*needed_ports(plan.flows), *USUAL, *_ports(router)})
+    wanted = list(cells(topology, ports))
+    everything = (attempt for cell in wanted for attempt in _attempts(topology, cell))
+    if next(islice(everything, MOST_TRIES, None), None):
+        return NetworkFacts(folder.name, problem="the router's rules name too much to be judged")
     needed = {flow.key: flow for flow in plan.flows}
     passages, missing, closed = [], [], 0
-    for cell, reply in matrix.items():
+    for cell in wanted:
+        attempts = _attempts(topology, cell)
+        results = [predict(topology, {ROUTER: router}, attempt).result for attempt in attempts]
         flow = needed.get((cell.source, cell.destination, cell.protocol, cell.port))
-        if reply.result == OPEN:
+        if flow and results[0] != OPEN:
+            missing.append(str(cell))
+        elif OPEN in results:
             ends = (cell.source, cell.destination, cell.port, cell.protocol, cell.family)
             passages.append(Passage(*ends, str(flow) if flow else ""))
-        elif flow:
-            missing.append(str(cell))
         else:
             closed += 1
     return NetworkFacts(
@@ -131,3 +159,48 @@ def read_network(folder: Path) -> NetworkFacts:
         missing=tuple(missing),
         how="by labkit's evaluator",
     )
+
+
+def _ports(firewall: Firewall) -> Iterator[tuple[str, int]]:
+    """Yield where what rules say of ports begins and ceases: between two of these nothing changes."""
+    for _, _, rule in firewall.rules():
+        for low, high in rule.destination_ports:
+            yield from ((rule.protocol, port) for port in (1, low, high + 1) if 0 < port <= 65535)
+
+
+def _addresses(plan: Plan, firewall: Firewall) -> dict[str, tuple[Address, ...]]:
+    """Return addresses that rules speak of apart from their zones: a hole may be for one machine alone."""
+    found: dict[str, dict[Address, None]] = {zone.name: {} for zone in plan.zones}
+    outside = next((zone.name for zone in plan.zones if zone.outside), None)
+    for _, _, rule in firewall.rules():
+        for network in (rule.source, rule.destination):
+            if network is None or not network.prefixlen:
+                continue
+            address = network[network.num_addresses // 2]
+            homes = [zone for zone in plan.zones if address in _subnet(zone, network.version)]
+            name = homes[0].name if homes else outside
+            whole = bool(homes) and network.prefixlen <= _subnet(homes[0], network.version).prefixlen
+            hosts = {
+                each
+                for zone in plan.zones
+                for each in (zone.host(address.version), zone.gateway(address.version))
+            }
+            if name and not whole and address not in hosts:
+                found[name][address] = None
+    return {name: tuple(addresses) for name, addresses in found.items()}
+
+
+def _subnet(zone: Zone, family: int) -> Network:
+    return zone.subnet if family == 4 else zone.subnet6
+
+
+def _attempts(topology: Topology, cell: Cell) -> Iterator[Attempt]:
+    """Yield the attempt that a cell stands for, and the same from and to each other address of its zones."""
+    usual = attempt_of(topology, cell)
+
+    def also(node: str) -> list[Address]:
+        return [each for each in topology.aliases.get(node, ()) if each.version == cell.family]
+
+    for claimed in (None, *also(cell.source)):
+        for address in (usual.destination, *also(cell.destination)):
+            yield replace(usual, destination=address, claimed=claimed)

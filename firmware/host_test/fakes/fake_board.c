@@ -465,7 +465,12 @@ static void restart(void *context)
     ((fake_board_t *)context)->restarts++;
 }
 
+static void wait_ms(void *context, uint32_t ms)
+{
+    ((fake_board_t *)context)->ticks += ms;
+}
+
 lab_system_t fake_system(fake_board_t *board)
 {
-    return (lab_system_t){board, restart};
+    return (lab_system_t){board, restart, wait_ms};
 }

@@ -185,6 +185,18 @@ static lab_status_t deliver(const fake_service_t *service, const lab_http_reques
     return LAB_OK;
 }
 
+static lab_status_t deliver_update(fake_service_t *service, const lab_http_request_t *request, int *http_status)
+{
+    const size_t from = service->no_ranges ? 0 : request->from;
+    const size_t left = service->update_len - from;
+    const bool breaks = service->breaks_most > 0 && service->breaks_after < left;
+    *http_status = from > 0 ? 206 : 200;
+    service->breaks_most -= breaks;
+    const lab_status_t said =
+        deliver(service, request, *http_status, service->update + from, breaks ? service->breaks_after : left);
+    return said == LAB_OK && breaks ? LAB_SERVICE_UNREACHABLE : said;
+}
+
 static lab_status_t perform(void *context, const lab_http_request_t *request, int *http_status)
 {
     fake_service_t *service = context;
@@ -195,8 +207,7 @@ static lab_status_t perform(void *context, const lab_http_request_t *request, in
         return service->fails != LAB_OK ? service->fails : LAB_SERVICE_UNREACHABLE;
     }
     if (service->update != NULL && strstr(request->url, ".bin") != NULL) {
-        *http_status = 200;
-        return deliver(service, request, 200, service->update, service->update_len);
+        return deliver_update(service, request, http_status);
     }
     const answer_t answer = decide(service, request);
     if (service->requests == service->lose_reply) {

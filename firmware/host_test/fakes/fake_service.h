@@ -21,6 +21,9 @@ typedef struct {
     const uint8_t *update; /* header and image */
     size_t update_len;
     const char *manifest;
+    size_t breaks_after; /* a connection for an update ends after so many bytes; 0: when all is said */
+    int breaks_most;     /* … and so often */
+    bool no_ranges;      /* it knows nothing of Range, and begins at the front */
     size_t chunk; /* bytes of a part of the body */
     char last_url[200];
     char reported[200]; /* the body of the last report about an update */

@@ -4,6 +4,7 @@
 #include "lab_updater.h"
 #include "vectors.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -15,6 +16,8 @@ typedef struct {
     fake_crypto_t hash;
     lab_storage_t storage;
     lab_slot_t slot;
+    lab_random_t random;
+    lab_system_t system;
     lab_http_t http;
     lab_update_crypto_t crypto;
     lab_target_t target;
@@ -29,12 +32,16 @@ static void begin(world_t *world, const char *version)
     fake_service_init(&world->fake, &world->board);
     world->storage = fake_storage(&world->board);
     world->slot = fake_slot(&world->board);
+    world->random = fake_random(&world->board);
+    world->system = fake_system(&world->board);
     world->http = fake_http(&world->fake);
     world->crypto = fake_crypto(&world->hash);
     world->target = (lab_target_t){.product = "course-node", .hardware = 1, .version = {1, 0, 0}, .slot_size = 4096};
     world->updater = (lab_updater_t){.http = &world->http,
                                      .slot = &world->slot,
                                      .storage = &world->storage,
+                                     .random = &world->random,
+                                     .system = &world->system,
                                      .crypto = &world->crypto,
                                      .target = &world->target,
                                      .url = "https://updates.local",
@@ -145,6 +152,84 @@ static void test_lies(void **state)
         assert_true(image_was_wrong || world.board.operations == 0); /* no byte of the slot was touched */
         fake_board_free(&world.board);
     }
+}
+
+/* Wherever a connection ends, within the header, at its end or in the image, the next one goes on there. */
+static void test_a_download_that_is_cut(void **state)
+{
+    (void)state;
+    static const size_t s_after[] = {1, 100, LAB_UPDATE_HEADER - 1, LAB_UPDATE_HEADER, LAB_UPDATE_HEADER + 1, 1000, SIZE};
+    for (size_t at = 0; at < sizeof(s_after) / sizeof(s_after[0]); at++) {
+        world_t world;
+        begin(&world, "1.1.0");
+        world.fake.breaks_after = s_after[at];
+        world.fake.breaks_most = INT_MAX;
+        assert_int_equal(LAB_UPDATE_STAGED, lab_updater_run(&world.updater));
+        const size_t whole = LAB_UPDATE_HEADER + SIZE;
+        assert_int_equal(1 + (whole + s_after[at] - 1) / s_after[at], world.fake.requests);
+        assert_true(world.board.active);
+        assert_int_equal(SIZE, world.board.slot_written);
+        assert_memory_equal(world.update + LAB_UPDATE_HEADER, world.board.slot_data, SIZE);
+        assert_int_equal(0, fake_log_count(LAB_SERVICE_UNREACHABLE)); /* one attempt, one line */
+        fake_board_free(&world.board);
+    }
+}
+
+static void test_connections_that_bring_nothing(void **state)
+{
+    (void)state;
+    world_t world;
+    begin(&world, "1.1.0");
+    world.fake.breaks_most = LAB_UPDATER_TRIES - 1; /* after no byte at all */
+    world.board.random = UINT32_MAX;
+    const uint32_t ticks = world.board.ticks;
+    assert_int_equal(LAB_UPDATE_STAGED, lab_updater_run(&world.updater));
+    assert_true(world.board.ticks > ticks); /* it waits in between */
+    fake_board_free(&world.board);
+    begin(&world, "1.1.0");
+    world.fake.breaks_most = LAB_UPDATER_TRIES;
+    assert_int_equal(LAB_SERVICE_UNREACHABLE, lab_updater_run(&world.updater));
+    assert_int_equal(1 + LAB_UPDATER_TRIES, world.fake.requests);
+    assert_string_equal("", world.fake.reported);
+    expect_unchanged(&world);
+    fake_board_free(&world.board);
+}
+
+static void test_a_server_that_knows_no_ranges(void **state)
+{
+    (void)state;
+    world_t world;
+    begin(&world, "1.1.0");
+    world.fake.breaks_after = 1000;
+    world.fake.breaks_most = 1;
+    world.fake.no_ranges = true;
+    assert_int_equal(LAB_IMAGE_SHORT, lab_updater_run(&world.updater)); /* the front is not taken for the rest */
+    assert_int_equal(1000 - LAB_UPDATE_HEADER, world.board.slot_written);
+    expect_unchanged(&world);
+    fake_board_free(&world.board);
+}
+
+static lab_status_t perform_and_change(void *context, const lab_http_request_t *request, int *http_status)
+{
+    world_t *world = context;
+    if (request->from > 0) {
+        world->update[request->from] ^= 1; /* what lies on the server is another one now */
+    }
+    const lab_http_t http = fake_http(&world->fake);
+    return http.perform(http.context, request, http_status);
+}
+
+static void test_a_rest_of_another_update(void **state)
+{
+    (void)state;
+    world_t world;
+    begin(&world, "1.1.0");
+    world.fake.breaks_after = 1000;
+    world.fake.breaks_most = 1;
+    world.http = (lab_http_t){&world, perform_and_change};
+    assert_int_equal(LAB_IMAGE_DIGEST, lab_updater_run(&world.updater));
+    expect_unchanged(&world);
+    fake_board_free(&world.board);
 }
 
 static void test_an_update_that_does_not_end(void **state)
@@ -272,6 +357,10 @@ int main(void)
         cmocka_unit_test(test_nothing_newer),
         cmocka_unit_test(test_power_cut_at_every_operation),
         cmocka_unit_test(test_lies),
+        cmocka_unit_test(test_a_download_that_is_cut),
+        cmocka_unit_test(test_connections_that_bring_nothing),
+        cmocka_unit_test(test_a_server_that_knows_no_ranges),
+        cmocka_unit_test(test_a_rest_of_another_update),
         cmocka_unit_test(test_an_update_that_does_not_end),
         cmocka_unit_test(test_an_image_that_the_chip_refuses),
         cmocka_unit_test(test_servers_in_trouble),

@@ -47,9 +47,15 @@ static void restart(void *context)
     esp_restart();
 }
 
+static void wait_ms(void *context, uint32_t ms)
+{
+    (void)context;
+    vTaskDelay(pdMS_TO_TICKS(ms) + 1);
+}
+
 lab_system_t lab_esp_system(void)
 {
-    return (lab_system_t){NULL, restart};
+    return (lab_system_t){NULL, restart, wait_ms};
 }
 
 void lab_log(const char *tag, const lab_line_t *line)

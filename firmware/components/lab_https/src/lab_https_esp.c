@@ -59,6 +59,23 @@ static lab_status_t exchange(esp_http_client_handle_t client, const lab_http_req
     return status;
 }
 
+static lab_status_t set_headers(esp_http_client_handle_t client, const lab_http_request_t *request)
+{
+    char range[sizeof("bytes=4294967295-")];
+    esp_err_t code = ESP_OK;
+    if (request->post) {
+        code = esp_http_client_set_header(client, "Content-Type", "application/json");
+    }
+    if (code == ESP_OK && request->from > 0) {
+        lab_text_t text = lab_text(range, sizeof(range));
+        lab_text_put(&text, "bytes=");
+        lab_text_put_number(&text, request->from);
+        lab_text_put(&text, "-");
+        code = esp_http_client_set_header(client, "Range", range);
+    }
+    return code == ESP_OK ? LAB_OK : LAB_MEMORY_SHORT;
+}
+
 static lab_status_t perform(void *context, const lab_http_request_t *request, int *http_status)
 {
     (void)context;
@@ -81,10 +98,7 @@ static lab_status_t perform(void *context, const lab_http_request_t *request, in
     if (client == NULL) {
         return LAB_MEMORY_SHORT;
     }
-    lab_status_t status = LAB_OK;
-    if (request->post && esp_http_client_set_header(client, "Content-Type", "application/json") != ESP_OK) {
-        status = LAB_MEMORY_SHORT;
-    }
+    lab_status_t status = set_headers(client, request);
     if (status == LAB_OK) {
         status = exchange(client, request, http_status);
     }

@@ -50,6 +50,8 @@ static lab_updater_t updater_of(const lab_node_t *node, const lab_identity_t *id
         .http = node->parts.http,
         .slot = node->parts.slot,
         .storage = node->parts.storage,
+        .random = node->parts.random,
+        .system = node->parts.system,
         .crypto = node->parts.crypto,
         .target = &node->parts.target,
         .url = node->update_url,

@@ -17,6 +17,7 @@ typedef struct {
     const char *chain; /* our identity, PEM; NULL where we have none yet */
     const char *key;
     lab_span_t body;
+    uint32_t from; /* the byte to begin with: where it is not 0, a server that can do that answers 206, and any other 200 */
     lab_http_sink_t sink;
     void *sink_context;
 } lab_http_request_t;

@@ -1,4 +1,4 @@
-/* Ports: the reboot, and the log. */
+/* Ports: the reboot, waiting, and the log. */
 #ifndef LAB_SYSTEM_H
 #define LAB_SYSTEM_H
 
@@ -8,6 +8,8 @@ typedef struct {
     void *context;
     /* Restarts the chip; on a host it returns. */
     void (*restart)(void *context);
+    /* Returns after so many milliseconds; other tasks run meanwhile. */
+    void (*wait)(void *context, uint32_t ms);
 } lab_system_t;
 
 /* Writes a line of the log, with the time and the tag before it. The linker finds it: on a chip it is ESP-IDF's log, on the host

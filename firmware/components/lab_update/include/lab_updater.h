@@ -3,14 +3,18 @@
 #define LAB_UPDATER_H
 
 #include "lab_http.h"
+#include "lab_random.h"
 #include "lab_slot.h"
 #include "lab_storage.h"
+#include "lab_system.h"
 #include "lab_update.h"
 
 typedef struct {
     const lab_http_t *http;
     const lab_slot_t *slot;
     const lab_storage_t *storage;
+    const lab_random_t *random;
+    const lab_system_t *system;
     const lab_update_crypto_t *crypto;
     const lab_target_t *target;
     const char *url;  /* https://host:port, without a slash at its end */
@@ -19,7 +23,11 @@ typedef struct {
     const char *key;
 } lab_updater_t;
 
-/* Asks for the manifest, and fetches what it announces where the device should take it. LAB_UPDATE_STAGED: the new image boots next.
+/* Connections in a row that may end without a byte more before an update is given up for now. */
+enum { LAB_UPDATER_TRIES = 5 };
+
+/* Asks for the manifest, and fetches what it announces where the device should take it; where the connection ends too early, the next
+ * one goes on at that byte. LAB_UPDATE_STAGED: the new image boots next.
  * LAB_UPDATE_NONE: there is nothing newer. Anything else is a refusal: one line of the log says why, and what runs, and what boots
  * next, have not changed. */
 lab_status_t lab_updater_run(const lab_updater_t *updater);

@@ -1,6 +1,6 @@
 #include "lab_updater.h"
 
-#include "lab_system.h"
+#include "lab_backoff.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +10,8 @@ static const char *const TAG = "lab_update";
 typedef struct {
     const lab_updater_t *updater;
     lab_update_stream_t stream;
-    bool begun; /* the slot is open */
+    bool begun;    /* the slot is open */
+    uint32_t from; /* the byte of the update that this connection was asked to begin with */
 } download_t;
 
 typedef struct {
@@ -44,20 +45,25 @@ static lab_status_t write_slot(download_t *download, lab_span_t image)
     return status == LAB_OK ? slot->write(slot->context, image) : status;
 }
 
+/* 206 means that a reply begins where we asked (RFC 9110 §15.3.7). */
+static int wanted(const download_t *download)
+{
+    return download->from == 0 ? 200 : 206;
+}
+
 static lab_status_t keep_image(void *context, int http_status, lab_span_t part)
 {
     download_t *download = context;
     lab_span_t image;
-    if (http_status != 200) {
+    if (http_status != wanted(download)) {
         return LAB_OK;
     }
     const lab_status_t status = lab_update_feed(&download->stream, part, &image);
     return status == LAB_OK && image.len > 0 ? write_slot(download, image) : status;
 }
 
-/* Sends a GET, or a POST where there is a body. */
-static lab_status_t send(const lab_updater_t *updater, const char *path, const char *body, lab_http_sink_t sink,
-                         void *context, int *http_status)
+/* Sends a request to the update server: the caller says what, this says where, and who we are. */
+static lab_status_t send(const lab_updater_t *updater, const char *path, lab_http_request_t request, int *http_status)
 {
     const size_t room = strlen(updater->url) + strlen(path) + 1;
     char *url = malloc(room);
@@ -67,16 +73,10 @@ static lab_status_t send(const lab_updater_t *updater, const char *path, const c
     lab_text_t text = lab_text(url, room);
     lab_text_put(&text, updater->url);
     lab_text_put(&text, path);
-    const lab_http_request_t request = {
-        .post = body != NULL,
-        .body = lab_span(body == NULL ? "" : body),
-        .url = url,
-        .root = updater->root,
-        .chain = updater->chain,
-        .key = updater->key,
-        .sink = sink,
-        .sink_context = context,
-    };
+    request.url = url;
+    request.root = updater->root;
+    request.chain = updater->chain;
+    request.key = updater->key;
     const lab_status_t status = updater->http->perform(updater->http->context, &request, http_status);
     free(url);
     return status;
@@ -112,7 +112,8 @@ static lab_status_t fetch_manifest(const lab_updater_t *updater, lab_manifest_t 
     lab_text_put(&text, "&version=");
     lab_version_write(updater->target->version, version);
     lab_text_put(&text, version);
-    lab_status_t status = send(updater, path, NULL, keep_manifest, body, &http_status);
+    lab_status_t status =
+        send(updater, path, (lab_http_request_t){.sink = keep_manifest, .sink_context = body}, &http_status);
     if (status == LAB_OK) {
         status = judge(http_status);
     }
@@ -139,9 +140,37 @@ static lab_status_t activate(const lab_updater_t *updater, const lab_header_t *h
     return status;
 }
 
-static lab_status_t fetch_image(const lab_updater_t *updater, const lab_manifest_t *manifest)
+static void wait_before(const lab_updater_t *updater, uint32_t tries)
+{
+    uint8_t chance = 0;
+    (void)updater->random->fill(updater->random->context, &chance, sizeof(chance)); /* without it the wait is short */
+    const uint32_t ms = lab_backoff_ms(tries, (uint32_t)chance << 24, LAB_BACKOFF_BASE_MS, LAB_BACKOFF_CAP_MS);
+    updater->system->wait(updater->system->context, ms);
+}
+
+/* Receives header and image over as many connections as it takes. That all of them brought the same update shows at the end: the image
+ * has the SHA-256 of the signed header, or is refused. */
+static lab_status_t receive(download_t *download, const char *path)
 {
     int http_status = 0;
+    for (uint32_t fruitless = 0;;) {
+        const lab_http_request_t request = {.from = download->from, .sink = keep_image, .sink_context = download};
+        const lab_status_t status = send(download->updater, path, request, &http_status);
+        const uint32_t taken = (uint32_t)download->stream.head_len + download->stream.received;
+        fruitless = taken > download->from ? 0 : fruitless + 1;
+        if (status == LAB_OK) {
+            return http_status == wanted(download) ? LAB_OK : judge(http_status);
+        }
+        if (status != LAB_SERVICE_UNREACHABLE || fruitless == LAB_UPDATER_TRIES) {
+            return status;
+        }
+        download->from = taken;
+        wait_before(download->updater, fruitless + 1);
+    }
+}
+
+static lab_status_t fetch_image(const lab_updater_t *updater, const lab_manifest_t *manifest)
+{
     lab_status_t code = LAB_OK;
     download_t *download = calloc(1, sizeof(*download));
     if (download == NULL) {
@@ -149,11 +178,8 @@ static lab_status_t fetch_image(const lab_updater_t *updater, const lab_manifest
     }
     download->updater = updater;
     lab_update_begin(&download->stream, updater->crypto, updater->target, manifest);
-    lab_status_t status = send(updater, manifest->path, NULL, keep_image, download, &http_status);
+    lab_status_t status = receive(download, manifest->path);
     const lab_verdict_t verdict = lab_update_end(&download->stream, &code);
-    if (status == LAB_OK) {
-        status = judge(http_status);
-    }
     if (status == LAB_OK && verdict != LAB_VERDICT_ACCEPTED) {
         status = code == LAB_OK ? LAB_IMAGE_DIGEST : code;
     }
@@ -191,7 +217,8 @@ void lab_updater_report(const lab_updater_t *updater, lab_version_t version, lab
     lab_text_put(&text, "\",\"code\":\"");
     lab_text_put(&text, lab_code_name(code));
     lab_text_put(&text, "\"}");
-    lab_status_t status = send(updater, path, body, drop, NULL, &http_status);
+    lab_status_t status = send(
+        updater, path, (lab_http_request_t){.post = true, .body = lab_span(body), .sink = drop}, &http_status);
     if (status == LAB_OK && http_status != 200) {
         status = http_status >= 500 ? LAB_SERVICE_LATER : LAB_SERVICE_REFUSED;
     }

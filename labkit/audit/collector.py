@@ -8,10 +8,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Self
 
-from labkit.audit import callers, doors, flashes, fleet, watch
+from labkit.audit import callers, doors, flashes, fleet, rights, watch
 from labkit.audit.facts import AlertFacts, Trial
 from labkit.audit.monitor.rehearsal import rehearse
 from labkit.audit.target import verify_ours
+from labkit.broker import acl
 from labkit.broker import config as configuration
 from labkit.errors import LabError
 from labkit.mqtt import Endpoint, Identity, probe
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
         UpdateFacts,
     )
     from labkit.audit.target import Target
+    from labkit.broker import BrokerConfig
 
 
 class Collector:
@@ -117,30 +119,34 @@ class Collector:
         )
         return identity
 
-    def _good_door(self) -> Endpoint | None:
-        """Return the first door that lets a device in."""
-        for each in self._places:
-            device = next(iter(self.target.devices.values()), None)
-            if device is None or self.target.trust is None or not doors.speaks_tls(each):
-                continue
-            if probe(each, trust=self.target.trust, identity=device).accepted:
-                return each
-        return None
+    @cached_property
+    def _good_doors(self) -> list[Endpoint]:
+        """The doors that let a device in."""
+        device, trust = next(iter(self.target.devices.values()), None), self.target.trust
+        if device is None or trust is None:
+            return []
+        return [
+            each
+            for each in self._places
+            if doors.speaks_tls(each) and probe(each, trust=trust, identity=device).accepted
+        ]
 
     @cached_property
     def rights(self) -> Sequence[Trial]:
-        """What devices could write and read, as an observer saw it."""
-        target, door = self.target, self._good_door()
-        if door is None or target.trust is None or target.operator is None or len(target.devices) < 2:
+        """What devices could write and read, as an observer saw it; each door may have rules of its own."""
+        target, found = self.target, list[Trial]()
+        if target.trust is None or target.operator is None or len(target.devices) < 2:
             return [_not_tried("two devices and an operator could be tried at a TLS door")]
-        return watch.try_rights(
-            door, trust=target.trust, operator=target.operator, devices=target.devices, fence=target.fence
-        )
+        for door in self._good_doors:
+            found += watch.try_rights(
+                door, trust=target.trust, operator=target.operator, devices=target.devices, fence=target.fence
+            )
+        return found or [_not_tried("two devices and an operator could be tried at a TLS door")]
 
     @cached_property
     def logged(self) -> Sequence[Trial]:
         """Whether refusals left a line."""
-        target, found, door = self.target, [], self._good_door()
+        target, found, door = self.target, [], next(iter(self._good_doors), None)
         if target.broker is not None:
             if door is None or target.trust is None:
                 found.append(_not_tried("a device could be tried at a TLS door"))
@@ -159,15 +165,52 @@ class Collector:
         path = self.target.crl or self._configured_list()
         return fleet.read_crl(path, self.target.issuer, self.now) if path else None
 
-    def _configured_list(self) -> Path | None:
+    @cached_property
+    def _config(self) -> BrokerConfig | None:
+        """The broker's configuration, where it can be read."""
         if self.target.broker is None:
             return None
         try:
-            text = (self.target.broker / "mosquitto.conf").read_text(encoding="utf-8")
-            found = [listener.crlfile for listener in configuration.parse(text).listeners]
+            return configuration.parse((self.target.broker / "mosquitto.conf").read_text(encoding="utf-8"))
         except (OSError, ValueError, LabError):
             return None
-        return next((each for each in found if each), None)
+
+    def _configured_list(self) -> Path | None:
+        """Return the list of the first TLS door, or None where one of them goes by none."""
+        lists = [each.crlfile for each in self._config.listeners if each.certfile] if self._config else []
+        return lists[0] if lists and all(lists) else None
+
+    @cached_property
+    def rules(self) -> Sequence[Trial]:
+        """What the broker's rules give to each device."""
+        config = self._config
+        if config is None or config.acl_file is None:
+            return []  # without rules everything is allowed, which the live trials see
+        try:
+            rules = acl.parse(config.acl_file.read_text(encoding="utf-8"))
+        except (OSError, ValueError, LabError) as error:
+            return [
+                Trial(f"{config.acl_file.name} can be read", wanted=True, succeeded=False, detail=str(error))
+            ]
+        names = sorted({each.name for each in self.certificates if each.role == "device"})
+        bound = all(each.use_username_as_clientid for each in config.listeners if each.certfile)
+        return rights.granted(rules, names, bound=bound)
+
+    @cached_property
+    def strange_authorities(self) -> Sequence[str] | None:
+        """Whom the broker believes besides our authorities."""
+        if self._config is None or self.target.trust is None:
+            return None
+        found: dict[str, None] = {}
+        for each in self._config.listeners:
+            folder = sorted(each.capath.iterdir()) if each.capath and each.capath.is_dir() else []
+            for path in [*([each.cafile] if each.cafile else []), *folder]:
+                try:
+                    names = fleet.strange_authorities(path.read_bytes(), read_certificate(self.target.trust))
+                except (OSError, ValueError, LabError):
+                    names = [f"{path.name}, which can't be read"]
+                found |= dict.fromkeys(names)
+        return list(found)
 
     @cached_property
     def certificates(self) -> Sequence[CertificateFact]:

@@ -382,6 +382,14 @@ class Facts(Protocol):
         """What devices could write and read, as an observer saw it."""
 
     @property
+    def rules(self) -> Sequence[Trial]:
+        """What the broker's rules give to each device outside its own topics."""
+
+    @property
+    def strange_authorities(self) -> Sequence[str] | None:
+        """Whom the broker believes besides our authorities; None where its configuration is not at hand."""
+
+    @property
     def broker_list(self) -> ListFacts | None:
         """The revocation list that the broker goes by."""
 

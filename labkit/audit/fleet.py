@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
 from labkit.audit.facts import (
     CertificateFact,
@@ -21,7 +22,7 @@ from labkit.devices import Registry
 from labkit.errors import FormatError, LabError, PkiError, RegistryError, RevocationListError
 from labkit.pki import describe, read_list, verify_list
 from labkit.pki.identities import read_certificate
-from labkit.pki.keys import check_policy, fingerprint
+from labkit.pki.keys import fingerprint
 from labkit.pki.lint import load
 
 if TYPE_CHECKING:
@@ -49,8 +50,9 @@ def certificate_fact(data: bytes, place: str) -> CertificateFact | None:
         if role in {"root", "intermediate"} or not names:
             return None
         name = str(names[0].value)
-        key = fingerprint(check_policy(certificate.public_key()))
-    except (FormatError, PkiError, ValueError):
+        # Whatever the key is: a certificate with a weak one is in service, too.
+        key = fingerprint(certificate.public_key())  # type: ignore[arg-type] # any has SubjectPublicKeyInfo
+    except (FormatError, PkiError, ValueError, UnsupportedAlgorithm):
         return None
     kind = {"server": "server"}.get(role, "operator" if name in {"admin", "observer"} else "device")
     return CertificateFact(
@@ -119,6 +121,25 @@ def read_crl(path: Path, issuer: Path | None, now: dt.datetime) -> ListFacts:
     except (FormatError, RevocationListError) as error:
         return ListFacts(path.name, problem=error.message)
     return ListFacts(path.name, "", listed.this_update, listed.next_update, serials)
+
+
+def strange_authorities(data: bytes, root: x509.Certificate) -> list[str]:
+    """Return the subjects of the certificates in a bundle that are neither a root nor certified by it.
+
+    Args:
+        data: The bundle, in PEM.
+        root: The root.
+
+    Raises:
+        ValueError: It is no bundle.
+    """
+    found = []
+    for each in x509.load_pem_x509_certificates(data):
+        try:
+            each.verify_directly_issued_by(root)
+        except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+            found.append(each.subject.rfc4514_string() or "an authority without a name")
+    return found
 
 
 _HEAD = re.compile(r"\A---\n(.*?)\n---\n(.*)\Z", re.DOTALL)

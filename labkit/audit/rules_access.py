@@ -29,8 +29,9 @@ def judged(trials: Sequence[Trial], source: str) -> Iterator[Evidence]:
 
 
 def own_topics(facts: Facts) -> Iterator[Evidence]:
-    """Judge what devices could write and read, as an observer saw it."""
+    """Judge what devices could write and read, as an observer saw it, and what the rules give to all the others."""
     yield from judged(facts.rights, "sessions at the broker, judged by what arrived")
+    yield from judged(facts.rules, "the broker's rules")
 
 
 def no_default_passwords(facts: Facts) -> Iterator[Evidence]:
@@ -63,7 +64,7 @@ def interfaces_ask(facts: Facts) -> Iterator[Evidence]:
 
 
 def short_tokens(facts: Facts) -> Iterator[Evidence]:
-    """Look at the lives of tokens, and for one that was spent twice."""
+    """Look at the lives of tokens that are out; that the registry spends each once is its own tests' matter."""
     fleet = facts.fleet
     if fleet is None or fleet.problem:
         yield fault(

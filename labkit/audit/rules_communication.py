@@ -107,7 +107,7 @@ def _verified(door: Door) -> Iterator[Evidence]:
 
 
 def mutual(facts: Facts) -> Iterator[Evidence]:
-    """Try everybody who must stay outside, with a device as the control, and look at the list."""
+    """Try everybody who must stay outside, with a device as the control; look at the list, and at who is believed."""
     yield from no_doors(facts)
     for door in facts.doors:
         if not door.tls:
@@ -119,6 +119,7 @@ def mutual(facts: Facts) -> Iterator[Evidence]:
         yield from _shut(door)
     if "broker" in facts.parts:
         yield from _list(facts)
+        yield from _believed(facts)
 
 
 def _shut(door: Door) -> Iterator[Evidence]:
@@ -141,6 +142,15 @@ def _shut(door: Door) -> Iterator[Evidence]:
         yield seen("lets a device of ours in (the control)", door.place)
     else:
         yield fault(f"refuses a device of ours, so refusals prove nothing ({door.device})", door.place)
+
+
+def _believed(facts: Facts) -> Iterator[Evidence]:
+    place = "the broker's configuration"
+    strange = facts.strange_authorities
+    for name in strange or ():
+        yield fault(f"believes {name}, which our root has not certified", place)
+    if strange is not None and not strange:
+        yield seen("believes our root and its authorities, and nobody else", place)
 
 
 def _list(facts: Facts) -> Iterator[Evidence]:

@@ -7,9 +7,10 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from labkit.audit.facts import Trial
+from labkit.audit.monitor.events import service_event
 from labkit.broker import LogFile
 from labkit.broker.control import LOG
-from labkit.clock import Deadline
+from labkit.clock import SYSTEM_CLOCK, Deadline
 from labkit.errors import NotConnectedError
 from labkit.mqtt import Endpoint, Identity, Session, delivered, open_session, probe
 
@@ -97,10 +98,12 @@ def try_logging(endpoint: Endpoint, folder: Path, *, trust: Path, device: Identi
 
 
 def try_decisions(path: Path, before: int) -> Trial:
-    """Look whether a service's log of decisions has grown since it refused us."""
-    deadline = Deadline(PATIENCE)
+    """Look whether a service's log of decisions tells of a refusal since it refused us."""
+    deadline, now = Deadline(PATIENCE), SYSTEM_CLOCK.now()
     while True:
-        grown = path.exists() and path.stat().st_size > before
+        lines = LogFile(path).lines(before)
+        events = [event for line in lines if (event := service_event(line, seen_at=now))]
+        grown = any(event.kind == "service-refused" for event in events)
         if grown or deadline.passed:
             what = "a caller who was refused leaves a line in the service's log of decisions"
             return Trial(what, wanted=True, succeeded=grown)

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding
 
-from labkit.audit import ITEMS, Report, Verdict, audit, compare
+from labkit.audit import ITEMS, Report, Target, Verdict, audit, compare
 from labkit.audit.markdown import markdown
 from labkit.audit.page import page
+from labkit.broker import Acl, Rule
 from labkit.firmware.partitions import COURSE_TABLE
+from labkit.pki import Authority
+from labkit.ports import reserve_port
 from labkit.scenarios.audited_plant import Plant, audited_plant
 from labkit.scenarios.plant_faults import FAULTS, MISTAKES, choose_faults, expected_failures, possible
+from labkit.scenarios.plant_history import IN_SERVICE
 from labkit.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from labkit.broker import Mosquitto
+    from labkit.broker import BrokerConfig, Mosquitto
 
 pytestmark = [pytest.mark.broker, pytest.mark.tool]
 
@@ -189,6 +198,62 @@ def test_damaged_artefacts_fail_and_raise_nothing(plant: Plant, name: str, data:
     finally:
         path.write_bytes(good)
     assert set(DAMAGED[name]) <= set(report.failed())
+
+
+def broken(plant: Plant, item: str, config: BrokerConfig, acl: Acl | None = None) -> list[str]:
+    """Return the faults that an item finds with another configuration or other rules, and take them back."""
+    usual, rules = plant.config, plant.broker.acl
+    plant.restart_broker(config, acl)
+    try:
+        return [each.what for each in audit(plant.target, items=[item])[item].faults]
+    finally:
+        plant.restart_broker(usual, rules)
+
+
+def test_a_stranger_among_the_authorities_is_found(plant: Plant, tmp_path: Path) -> None:
+    """A broker that believes an office's authority, too, fails, though it refuses every intruder of ours."""
+    first = plant.config.listeners[0]
+    assert first.cafile is not None
+    office = Authority.new_root("Office VPN CA")
+    bundle = tmp_path / "bundle.pem"
+    bundle.write_bytes(first.cafile.read_bytes() + office.certificate.public_bytes(Encoding.PEM))
+    config = replace(plant.config, listeners=(replace(first, cafile=bundle), *plant.config.listeners[1:]))
+    found = broken(plant, "communication-4", config)
+    assert (1, True) == (len(found), "Office VPN CA" in found[0])
+
+
+def test_a_right_of_a_third_device_is_found(plant: Plant) -> None:
+    """A rule for a device that no session is opened as fails the item, and names device and topic."""
+    third = IN_SERVICE[2]
+    wide = Acl((*plant.broker.acl.rules, Rule("write", "devices/+/commands/#", user=third)))
+    found = broken(plant, "access-1", plant.config, wide)
+    assert (True, {third}) == (bool(found), {what.split()[3] for what in found}), found
+
+
+def test_a_second_door_without_a_list_is_found(plant: Plant) -> None:
+    """A TLS door that goes by no revocation list fails, whatever list the first one has."""
+    first = plant.config.listeners[0]
+    with reserve_port() as port:
+        second = replace(first, port=port, crlfile=None)
+    found = broken(plant, "communication-4", replace(plant.config, listeners=(first, second)))
+    assert {"goes by no revocation list", "lets a device that was revoked in"} == set(found)
+
+
+def test_a_weak_key_hides_no_certificate(tmp_path: Path) -> None:
+    """A certificate whose key we would never certify is in service all the same, and judged."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=1024)
+    now = dt.datetime(2026, 3, 1, tzinfo=dt.UTC)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "sensor-009")])
+    made = (
+        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+        .serial_number(9).not_valid_before(now).not_valid_after(now + dt.timedelta(days=4000))
+        .sign(key, hashes.SHA256())
+    )  # fmt: skip
+    (tmp_path / "sensor-009.crt").write_bytes(made.public_bytes(Encoding.PEM))
+    report = audit(
+        Target(title="x", parts=frozenset({"pki"}), certificates=(tmp_path,)), items=["communication-5"]
+    )
+    assert ["sensor-009 is valid for 4000 days"] == [each.what for each in report["communication-5"].faults]
 
 
 def test_a_registry_that_is_none_fails(plant: Plant, tmp_path: Path) -> None:

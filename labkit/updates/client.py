@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
+import socket
 import ssl
+import threading
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
     from labkit.mqtt import Identity
 
 TIMEOUT = 10.0
+ANSWER_SECONDS = 30.0
+"""For the head of an answer, or a short answer as a whole: a service that drips bytes would hold a device for ever."""
+
 CHUNK = 4096
 """Bytes that are read at a time: a sector of flash."""
 
@@ -81,7 +87,10 @@ class UpdateClient:
         """
         value = json.dumps({"version": str(version), "code": code}).encode()
         _, body = self.ask("POST", f"/updates/{product}/report", value)
-        return str(json.loads(body)["rollout"])
+        try:
+            return str(json.loads(body)["rollout"])
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise self._unreachable("its reply makes no sense") from error
 
     def stream(self, path: str, *, start: int = 0, tag: str = "") -> Iterator[tuple[str, bytes]]:
         """Yield an update in chunks, each with the validator of the whole; it ends where the connection does.
@@ -96,7 +105,8 @@ class UpdateClient:
         """
         headers = {"Range": f"bytes={start}-", "If-Range": tag} if start else {}
         with self._connect() as connection:
-            answer = self._exchange(connection, "GET", path, None, headers)
+            with _within(connection, ANSWER_SECONDS):
+                answer = self._exchange(connection, "GET", path, None, headers)
             if answer.status >= http.client.BAD_REQUEST:
                 raise _refusal(answer.status, answer.read(LONGEST_PROBLEM))
             if start and answer.status != http.client.PARTIAL_CONTENT:
@@ -119,7 +129,7 @@ class UpdateClient:
             RefusedError, ServiceUnreachableError: See `manifest`.
         """
         headers = {} if body is None else {"Content-Type": "application/json"}
-        with self._connect() as connection:
+        with self._connect() as connection, _within(connection, ANSWER_SECONDS):
             answer = self._exchange(connection, method, path, body, headers)
             try:
                 content = answer.read(longest + 1)
@@ -145,11 +155,16 @@ class UpdateClient:
     ) -> http.client.HTTPResponse:
         try:
             connection.request(method, path, body, headers)
-            return connection.getresponse()
+            answer = connection.getresponse()
         except ssl.SSLCertVerificationError as error:
             raise self._unreachable(f"its certificate does not verify: {error.verify_message}") from error
         except (OSError, http.client.HTTPException) as error:
             raise self._unreachable(str(error) or type(error).__name__) from error
+        if (
+            answer.chunked
+        ):  # our service sends none, and http.client reads a chunk of negative length to the end
+            raise self._unreachable("its reply comes in pieces of unknown length")
+        return answer
 
     def _unreachable(self, why: str) -> ServiceUnreachableError:
         return ServiceUnreachableError(
@@ -157,6 +172,24 @@ class UpdateClient:
             advice="Is it running? labkit firmware serve-updates",
             url=self.url,
         )
+
+
+@contextlib.contextmanager
+def _within(connection: http.client.HTTPSConnection, seconds: float) -> Iterator[None]:
+    """Hang up when it takes longer; whoever reads then finds the end of the connection."""
+    timer = threading.Timer(seconds, _hang_up, [connection])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _hang_up(connection: http.client.HTTPSConnection) -> None:
+    with contextlib.suppress(OSError):
+        if connection.sock is not None:
+            socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)
 
 
 class _Closing:
@@ -219,6 +252,6 @@ def _refusal(status: int, body: bytes) -> RefusedError:
     try:
         told: Any = json.loads(body)
         code, title, advice = told["code"], told.get("detail") or told["title"], told["advice"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         code, title, advice = "internal", f"The service answered {status}", "Look at the service's log."
     return RefusedError(str(title), advice=str(advice), code=str(code))

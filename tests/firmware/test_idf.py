@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from labkit.cli import main
 from labkit.errors import FormatError, ToolFailedError, ToolMissingError
 from labkit.firmware import idf
-from labkit.firmware.partitions import COURSE_TABLE, render_csv
+from labkit.firmware.partitions import COURSE_TABLE, build_table, parse_csv, render_csv
 from labkit.firmware.update import TrustedKeys
 from labkit.pki import Store
 from labkit.workspace import Workspace
@@ -41,6 +41,22 @@ def only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_table_is_labkits(tmp_path: Path) -> None:
     """The firmware's partition table is the one that labkit builds with, byte for byte."""
     assert render_csv(COURSE_TABLE) == (FIRMWARE / "partitions.csv").read_text("utf-8")
+
+
+def test_the_secure_table_leaves_room_for_a_larger_bootloader() -> None:
+    """It has the same partitions, with the slots in the same place; the rest lies behind the table at 0xD000."""
+    table = parse_csv((FIRMWARE / "partitions.secure.csv").read_text("utf-8"))
+    assert build_table(table)
+    kinds = [(p.label, p.type, p.subtype, p.size, p.flags) for p in COURSE_TABLE]
+    assert kinds == [(p.label, p.type, p.subtype, p.size, p.flags) for p in table]
+    assert [p.offset for p in COURSE_TABLE.ota_slots] == [p.offset for p in table.ota_slots]
+    told = dict(
+        line.split("=", 1)
+        for line in (FIRMWARE / "sdkconfig.defaults.secure").read_text("utf-8").splitlines()
+        if line.startswith("CONFIG_")
+    )
+    assert '"partitions.secure.csv"' == told["CONFIG_PARTITION_TABLE_CUSTOM_FILENAME"]
+    assert int(told["CONFIG_PARTITION_TABLE_OFFSET"], 16) + 0x1000 <= min(p.offset for p in table)
 
 
 def test_idf_is_taken_before_its_container(only: Path) -> None:

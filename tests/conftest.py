@@ -31,7 +31,10 @@ if TYPE_CHECKING:
     from labkit.broker import Mosquitto
 
 SLICE = 0.4
-"""How much of the slow tests an ordinary run takes; `lab.py test --full` takes them all."""
+"""How much of the slow tests an ordinary run takes; `lab.py test --full` takes them all.
+
+Of a long table of cases that all start a process, `slow(share=0.2)` takes less.
+"""
 
 
 def seed() -> int:
@@ -59,7 +62,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if os.environ.get("LABKIT_TEST_FULL") or named:
         return
     source = random.Random(seed())
-    left_out = [item for item in items if item.get_closest_marker("slow") and source.random() > SLICE]
+    left_out = [
+        item
+        for item in items
+        if (slow := item.get_closest_marker("slow")) and source.random() > slow.kwargs.get("share", SLICE)
+    ]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
 

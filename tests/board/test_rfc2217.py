@@ -106,7 +106,7 @@ def esptool(board: VirtualBoard, *words: str) -> subprocess.CompletedProcess[str
 def test_esptool_pulls_the_lines(tmp_path: Path) -> None:
     """The console shows the lines at work; --after no-reset leaves the chip in its loader, and closing is no reset."""
     with VirtualBoard.open(tmp_path / "a", rfc2217=True) as board:
-        done = esptool(board, "--no-stub", "--after", "no-reset", "chip-id")
+        done = esptool(board, "--chip", "esp32", "--no-stub", "--after", "no-reset", "chip-id")
         assert 0 == done.returncode, done.stdout + done.stderr
         assert "Staying in bootloader" in done.stdout
         assert ["power on", "waiting for download"] == [
@@ -125,7 +125,7 @@ def test_esptool_pulls_the_lines(tmp_path: Path) -> None:
 
 
 @pytest.mark.tool
-@pytest.mark.slow
+@pytest.mark.slow(share=0.2)
 def test_esptool_writes_through_telnet(tmp_path: Path) -> None:
     """One sector, at the speed that pyserial's client has; afterwards its hard reset starts the program."""
     data = bytes(range(256)) * 16

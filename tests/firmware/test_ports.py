@@ -130,6 +130,7 @@ def test_a_board_that_was_swapped_is_not_burned(board: VirtualBoard) -> None:
     assert ("mac-differs", before) == (caught.value.rule, board.efuses.to_bytes())
 
 
+@pytest.mark.slow
 def test_a_board_that_does_not_tell_is_not_burned(board: VirtualBoard) -> None:
     """Where download mode is off there is no MAC, and no burn."""
     port = SerialPort(board.url, mac=board.mac)
@@ -137,13 +138,6 @@ def test_a_board_that_does_not_tell_is_not_burned(board: VirtualBoard) -> None:
     with pytest.raises(PortRefusedError) as caught:
         run_on_port("espefuse", port, *BURN)
     assert "mac-unreadable" == caught.value.rule
-
-
-def test_harmless_commands_need_no_mac(board: VirtualBoard, tmp_path: Path) -> None:
-    """A real board may be read and flashed as it is."""
-    (tmp_path / "data.bin").write_bytes(b"data" * 100)
-    run_on_port("esptool", real_port(board.url), "write-flash", "0x1000", tmp_path / "data.bin")
-    assert b"data" == board.flash_image()[0x1000:0x1004]
 
 
 def test_the_virtual_board_needs_no_mac(board: VirtualBoard) -> None:
@@ -172,10 +166,12 @@ def test_arguments_bring_no_port_of_their_own(board: VirtualBoard, words: tuple[
 def test_an_inherited_port_is_never_used(
     board: VirtualBoard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The shell's ESPTOOL_PORT leads to another board, which hears nothing."""
+    """The shell's ESPTOOL_PORT leads to another board, which hears nothing; what is harmless needs no MAC on ours."""
+    (tmp_path / "data.bin").write_bytes(b"data" * 100)
     with VirtualBoard.open(tmp_path / "other") as other:
         monkeypatch.setitem(os.environ, "ESPTOOL_PORT", other.url)
         monkeypatch.setitem(os.environ, "ESPTOOL_CHIP", "esp32c3")
-        done = run_on_port("esptool", real_port(board.url), "read-mac")
+        done = run_on_port("esptool", real_port(board.url), "write-flash", "0x1000", tmp_path / "data.bin")
         assert board.mac in done.output
+        assert b"data" == board.flash_image()[0x1000:0x1004]
         assert "waiting for download" not in other.console.lines

@@ -277,6 +277,27 @@ static void test_waits_grow_and_end_with_success(void **state)
     finish(world);
 }
 
+/* A client that has no memory for its socket tells nobody: the node does not wait for ever. */
+static void test_an_attempt_that_nothing_is_heard_of(void **state)
+{
+    (void)state;
+    world_t *world = make();
+    assert_int_equal(LAB_OK, lab_node_begin(&world->node, &world->parts));
+    turns(world, 2);
+    assert_true(world->node.attempting);
+    const int ended = world->board.disconnects;
+    assert_int_equal(0, readings_in(world, 110));
+    assert_int_equal(1, world->board.connects);
+    assert_int_equal(0, readings_in(world, 30));
+    assert_int_equal(2, world->board.connects);
+    assert_int_equal(ended + 1, world->board.disconnects);
+    assert_int_equal(1, fake_log_count(LAB_MQTT_DISCONNECTED));
+    fake_board_event(&world->board, LAB_MQTT_ACCEPTED);
+    turns(world, 1);
+    assert_true(world->node.session);
+    finish(world);
+}
+
 static void test_the_clock_runs_over(void **state)
 {
     (void)state;
@@ -515,6 +536,7 @@ int main(void)
         cmocka_unit_test(test_the_other_commands),
         cmocka_unit_test(test_an_interval_that_cannot_be_kept_is_not_set),
         cmocka_unit_test(test_waits_grow_and_end_with_success),
+        cmocka_unit_test(test_an_attempt_that_nothing_is_heard_of),
         cmocka_unit_test(test_the_clock_runs_over),
         cmocka_unit_test(test_an_image_proves_itself),
         cmocka_unit_test(test_an_image_that_cannot_connect_goes_back),

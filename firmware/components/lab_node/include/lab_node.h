@@ -47,7 +47,7 @@ typedef struct {
     bool session;     /* the broker has accepted us */
     bool attempting;  /* a connection was begun and has neither come nor failed */
     uint32_t tries;   /* failures since the last success */
-    uint32_t reconnect_at;
+    uint32_t reconnect_at; /* when to try again; while attempting, when to give the attempt up */
     uint32_t report_at;
     uint32_t check_at; /* when to look at the certificate next, in `seconds` */
 } lab_node_t;

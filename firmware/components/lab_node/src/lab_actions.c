@@ -4,6 +4,9 @@
 
 static const char *const TAG = "lab_actions";
 
+/* Each of an attempt's steps has a shorter time of its own; a client that says nothing for so long never will. */
+enum { ATTEMPT_MS = 120000 };
+
 void lab_node_try_later(lab_node_t *node)
 {
     uint8_t bytes[4] = {0};
@@ -42,6 +45,7 @@ void lab_node_connect(lab_node_t *node)
         return;
     }
     node->attempting = true;
+    node->reconnect_at = lab_node_ticks(node) + ATTEMPT_MS;
 }
 
 static lab_updater_t updater_of(const lab_node_t *node, const lab_identity_t *identity)

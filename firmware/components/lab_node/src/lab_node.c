@@ -254,7 +254,11 @@ static void check_certificate(lab_node_t *node)
 /* Tries what leads to a session, in the order in which it has to be done. */
 static void approach(lab_node_t *node)
 {
-    if (node->state == LAB_STATE_UNPROVISIONED) {
+    if (node->attempting) {
+        lab_log_code(TAG, LAB_MQTT_DISCONNECTED);
+        node->parts.mqtt->disconnect(node->parts.mqtt->context);
+        lab_node_try_later(node);
+    } else if (node->state == LAB_STATE_UNPROVISIONED) {
         enrol(node);
     } else if (node->state == LAB_STATE_RENEWING) {
         lab_node_renew(node); /* one that was cut off; see judge_certificate */
@@ -271,7 +275,7 @@ static void keep_talking(lab_node_t *node)
         if (lab_clock_reached(now, node->report_at)) {
             lab_node_report(node);
         }
-    } else if (!node->attempting && lab_clock_reached(now, node->reconnect_at)) {
+    } else if (lab_clock_reached(now, node->reconnect_at)) {
         approach(node);
     }
 }
@@ -303,9 +307,6 @@ static uint32_t patience(const lab_node_t *node, uint32_t longest_ms)
 {
     const uint32_t now = lab_node_ticks(node);
     const uint32_t due = node->session ? node->report_at : node->reconnect_at;
-    if (!node->session && node->attempting) {
-        return longest_ms;
-    }
     if (lab_clock_reached(now, due)) {
         return 0;
     }

@@ -29,6 +29,8 @@ RUNS = (
     ("`lab.py run start-here`, warm", ("run", *FIRST), 30),
     (f"`lab.py run {' '.join(SECURED)}`", ("run", *SECURED), 120),
     ("`lab.py run provisioning`", ("run", "provisioning"), 60),
+    ("`lab.py run esp32-flashing`", ("run", "esp32-flashing"), 90),
+    ("`lab.py run firmware-signing`", ("run", "firmware-signing"), 90),
     ("`lab.py run`, every lesson", ("run",), None),
     ("`lab.py --version`, the second start", ("--version",), 1),
 )

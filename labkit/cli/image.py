@@ -33,7 +33,7 @@ def image() -> None:
     board.
 
     \b
-      labkit image build --chip esp32 --version 1.0 -o app.bin     an application, made by the real esptool
+      labkit image build --chip esp32 --version 1.0.0 -o app.bin   an application, made by the real esptool
       labkit image build --chip esp32 --bootloader -o boot.bin     and what starts it
       labkit image table -o table.bin                              the course's partition table
       labkit image nvs identity.csv -o nvs.bin                     a device's own values

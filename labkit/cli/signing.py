@@ -15,6 +15,7 @@ from labkit.workspace import Workspace
 if TYPE_CHECKING:
     from labkit.firmware.signing_keys import SigningKey, SigningKeys
     from labkit.firmware.update import Header, Target, TrustedKeys
+    from labkit.outcome import Outcome
 
 CHUNK = 1 << 16
 
@@ -87,6 +88,9 @@ def key_log(as_json: bool) -> None:  # noqa: FBT001
     if as_json:
         emit_json(lines)
         return
+    if not lines:
+        click.echo(spoken("Nothing was signed yet: labkit firmware key new"))
+        return
     rows = [
         (one["time"], one["action"], one.get("key_id", ""), one.get("product", ""), one.get("version", ""))
         for one in lines
@@ -121,6 +125,9 @@ def revoke_key(key_id: str, as_json: bool) -> None:  # noqa: FBT001
 def _emit_keys(found: tuple[SigningKey, ...], *, as_json: bool) -> None:
     if as_json:
         emit_json(list(found))
+        return
+    if not found:
+        click.echo(spoken("No signing key yet: labkit firmware key new"))
         return
     rows = [(one.key_id, one.state, one.since, one.made) for one in found]
     emit_table(("key", "state", "since", "made"), rows)
@@ -193,6 +200,8 @@ def sign(  # noqa: PLR0917 - click passes options by name
     target = output or image.with_suffix(".update")
     write_atomic(target, update)
     _emit_header(parse_header(update).header, as_json=as_json, where=target)
+    if not as_json:
+        click.echo(spoken(f"Next: labkit firmware verify {target}"))
 
 
 def _emit_header(header: Header, *, as_json: bool, where: Path, **more: Any) -> None:
@@ -280,8 +289,20 @@ def verify(  # noqa: PLR0917 - click passes options by name
     if as_json:
         emit_json(outcome.to_json())
     else:
-        click.secho(str(outcome), fg="green" if outcome.accepted else "red", bold=True)
+        _emit_verdict(file, outcome)
     return 0 if outcome.accepted else 1
+
+
+def _emit_verdict(file: Path, outcome: Outcome) -> None:
+    from labkit.node.codes import CODES
+
+    click.secho(str(outcome), fg="green" if outcome.accepted else "red", bold=True)
+    if outcome.accepted:
+        return
+    if outcome.reason in CODES:
+        click.echo(f"  {CODES[outcome.reason].meaning}")
+    if outcome.reason == "header-magic":
+        click.echo(spoken(f"  An image becomes an update by: labkit firmware sign {file}"))
 
 
 def _peek(file: Path) -> Header:

@@ -122,7 +122,7 @@ def test_ranges_that_are_none(words: tuple[str, ...]) -> None:
 def test_text_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     """Without --json the commands print tables, and a verdict in words."""
     for words, said in (
-        (("sign", "app.bin"), "course-node"),
+        (("sign", "app.bin"), "Next: labkit firmware verify app.update"),
         (("inspect", "app.bin"), "Secure Boot signatures"),
         (("verify", "app.update"), "accepted (image)"),
         (("manifest", "app.update"), '"format": 1'),
@@ -130,3 +130,23 @@ def test_text_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     ):
         assert 0 == main(["firmware", *words])
         assert said in capsys.readouterr().out
+
+
+def test_a_refusal_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    """The reason's code has its sentence below it; who has an image only is told what makes an update of it."""
+    assert 1 == main(["firmware", "verify", "app.bin"])
+    said = capsys.readouterr().out
+    assert ("does not begin as one" in said, "labkit firmware sign app.bin" in said) == (True, True)
+    assert 0 == main(["firmware", "sign", "app.bin"])
+    assert 1 == main(["firmware", "verify", "app.update", "--running", "9.0.0"])
+    assert "not newer than what runs" in capsys.readouterr().out
+
+
+def test_who_has_no_key_is_told_how_to_make_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An empty table would say nothing."""
+    monkeypatch.setenv("LABKIT_WORKSPACE", str(tmp_path / "empty"))
+    for word in ("list", "log"):
+        assert 0 == main(["firmware", "key", word])
+        assert "labkit firmware key new" in capsys.readouterr().out

@@ -177,8 +177,9 @@ class Collector:
             return None
 
     def _configured_list(self) -> Path | None:
-        """Return the list of the first TLS door, or None where one of them goes by none."""
-        lists = [each.crlfile for each in self._config.listeners if each.certfile] if self._config else []
+        """Return the list of the first door that asks for certificates, or None where one of them goes by none."""
+        listeners = self._config.listeners if self._config else ()
+        lists = [each.crlfile for each in listeners if each.require_certificate]
         return lists[0] if lists and all(lists) else None
 
     @cached_property

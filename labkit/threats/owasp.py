@@ -71,7 +71,7 @@ ROWS = (
          "communication-3 access-1 access-3 access-4",
          "mutual-tls.1 mutual-tls.2 certificate-authority.2 provisioning.1 esp32-flashing.1"),
     _row("I4", "Lack of secure update mechanism", "images that anybody can make; no way back from a bad one",
-         "firmware-1 firmware-3 firmware-4", "threat-model.2"),
+         "firmware-1 firmware-3 firmware-4", "firmware-signing.1 firmware-signing.2 threat-model.2"),
     _row("I5", "Use of insecure or outdated components", "a TLS library of the year in which the device was made",
          "firmware-3", "threat-model.2 audit.3"),
     _row("I6", "Insufficient privacy protection", "readings that tell who is at home, kept for ever",
@@ -85,7 +85,7 @@ ROWS = (
     _row("I9", "Insecure default settings", "debug ports open, policies that accept, passwords as delivered",
          "firmware-5 access-2 monitoring-1", "segmentation.2 threat-model.2"),
     _row("I10", "Lack of physical hardening", "a flash chip that is read with a clip",
-         "identity-3 firmware-1 firmware-2 firmware-5", "esp32-flashing.2 threat-model.2"),
+         "identity-3 firmware-1 firmware-2 firmware-5", "esp32-flashing.2 threat-model.2 firmware-signing.2"),
 )  # fmt: skip
 """The rows, in their order."""
 

@@ -12,9 +12,6 @@ from labkit.threats import AUDIT_ITEMS, DISMISSALS, MIRAI, PLANT, ROWS, THREATS,
 from labkit.threats.model import PER_ELEMENT, Boundary, DataFlow, Element, EntryPoint, Model
 from labkit.threats.stride import Dismissal, strays
 
-PLANNED = {"firmware-signing"}
-"""Lessons of the course that may be named before they are there."""
-
 CLAIMS = {f"{slug}:{claim.id}" for slug in slugs() for claim in find(slug).claims}
 CHECKS = {check.id for slug in slugs() for check in find(slug).checks}
 
@@ -69,18 +66,13 @@ def test_strays_are_named() -> None:
 def test_evidence_resolves() -> None:
     """Each experiment that closes a threat is a claim of a lesson; each lesson that is there closes something."""
     named = {each for threat in THREATS for each in threat.evidence}
-    unknown = {each for each in named - CLAIMS if each.partition(":")[0] in slugs()}
-    assert set() == unknown
-    assert {each.partition(":")[0] for each in named} <= {*slugs(), *PLANNED}
-    closing = {lesson for threat in THREATS for lesson in threat.lessons}
-    assert set(slugs()) - closing <= PLANNED
+    assert set() == named - CLAIMS
+    assert set(slugs()) == {lesson for threat in THREATS for lesson in threat.lessons}
 
 
 def test_exercises_resolve_in_both_directions() -> None:
     """Each exercise of a row is an exercise of a lesson, and each exercise of a lesson belongs to a row."""
-    named = {check for row in ROWS for check in row.checks}
-    assert {each for each in named - CHECKS if each.partition(".")[0] in slugs()} == set()
-    assert {each for each in CHECKS - named if each.partition(".")[0] not in PLANNED} == set()
+    assert {check for row in ROWS for check in row.checks} == CHECKS
 
 
 def test_audit_items_resolve_in_both_directions() -> None:

@@ -85,7 +85,7 @@ from labkit.course.lessons.audit import overview
 Table("What fails, and what needs a person", ("item", "verdict", "the first piece of evidence"), overview(before))
 
 # %% [markdown]
-# Each line is something that was *seen*, with the place where it was seen. That is what you hand to whoever has to mend it. "Your TLS is bad" starts a discussion; "127.0.0.1:36175 answers a CONNECT without TLS" ends one.
+# Each line is something that was *seen*, with the place where it was seen. That is what you hand to whoever has to mend it. "Your TLS is bad" starts a discussion; "this port answers a CONNECT without TLS" ends one.
 
 # %% [markdown]
 # ### The six mistakes

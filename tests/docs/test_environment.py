@@ -41,7 +41,11 @@ def test_the_extras_agree_with_the_lock() -> None:
     """What `lab.py extras` adds changes no version that the course has, and has all of the extra."""
     pins = [
         dict(
-            re.findall(r"^([a-z0-9._-]+)==([^ ;\\\\]+)", Path(name).read_text(encoding="utf-8"), re.MULTILINE)
+            re.findall(
+                r"^([a-z0-9._-]+)(?:\[[^]]*\])?==([^ ;\\]+)",
+                Path(name).read_text(encoding="utf-8"),
+                re.MULTILINE,
+            )
         )
         for name in ("requirements.lock", "requirements-fleet.lock")
     ]

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 LATER = frozenset({"service-unreachable", "service-later"})
 """Codes after which it makes sense to ask again."""
 
+USELESS = ("renewal-not-due", "key-", "csr-")
+"""How the reasons begin for which a renewal is refused before any certificate is made: its key has none waiting."""
+
 
 class Enrolment:
     """The device's dealings with the provisioning service.
@@ -133,8 +136,9 @@ class Enrolment:
         try:
             body = self._ask(self._client.as_device(current), "POST", "/renew", {"csr": csr.decode()})
         except MessageRefusedError as error:
-            # A refusal for good ends the renewal, as in the firmware: the next start does not take it up again.
-            if error.code == "service-refused":
+            # As in the firmware: any other refusal may come after a grant whose reply was lost, and to ask with a
+            # second key then is what a clone does.
+            if error.code == "service-refused" and reason_of(error).startswith(USELESS):
                 self._slots.discard_spare()
             raise
         self._install(body)

@@ -12,7 +12,8 @@ from labkit.firmware import NvsEntry
 from labkit.node import layout
 from labkit.node.application import Options, application
 from labkit.node.credentials import BoardSlots, Values
-from labkit.pki import Key
+from labkit.pki import Key, make_request
+from labkit.provisioning.client import Client
 from labkit.scenarios.revocation import revoking_broker
 from tests.provisioning.conftest import office
 from tests.simulators.node_board import MemoryBoard, Powered
@@ -167,6 +168,23 @@ def test_a_renewal_that_is_refused_leaves_the_old_identity(office: ProvisioningS
     assert "a" == board.value(layout.IN_USE)
     # The key that was made for it is gone, so that the next boot does not take the renewal up again.
     assert (None, None) == (board.value("key_b"), board.value("next"))
+
+
+def test_a_refusal_keeps_a_key_that_may_have_its_certificate(
+    office: ProvisioningSite, broker: Site, tmp_path: Path
+) -> None:
+    """Where the grant was lost and the next answer is a refusal of the device, its key stays: a second one would look like a clone."""
+    board = renewing(office, broker, "sensor-324")
+    slots = BoardSlots(Values(board), tmp_path / "slots")
+    assert slots.current
+    client = Client(office.service.url, trust=office.store.trust_anchor).as_device(slots.current)
+    client.renew(make_request(slots.stage(), "sensor-324"))
+    staged = board.value("key_b")
+    office.act("sensor-324", "quarantine", {"reason": "a-test"})
+    with Powered(board := again(board), application(FAST)):
+        board.wait_for("service-refused")
+    assert "boot-renewing" == board.codes()[0]
+    assert (staged, "b", "a") == (board.value("key_b"), board.value("next"), board.value(layout.IN_USE))
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 #include "lab_service.h"
 #include "vectors.h"
 
+#include <stdio.h>
 #include <string.h>
 
 typedef struct {
@@ -255,6 +256,29 @@ static void test_a_refused_renewal_leaves_the_identity(void **state)
     fake_board_free(&world.board);
 }
 
+/* The grant was lost on its way, and the next answer is a refusal that says nothing about it: a second key would look like a clone. */
+static void test_a_refused_renewal_keeps_a_key_that_may_have_its_certificate(void **state)
+{
+    (void)state;
+    static const char *const s_reasons[] = {"device-suspended", "certificate-revoked", "internal"};
+    for (size_t at = 0; at < sizeof(s_reasons) / sizeof(s_reasons[0]); at++) {
+        char body[100];
+        world_t world;
+        begin_enrolled(&world);
+        world.fake.lose_reply = 2;
+        assert_int_equal(LAB_SERVICE_UNREACHABLE, lab_service_renew(&world.service));
+        world.fake.http_status = 403;
+        snprintf(body, sizeof(body), "{\"code\":\"%s\"}", s_reasons[at]);
+        world.fake.body = body;
+        assert_int_equal(LAB_SERVICE_REFUSED, lab_service_renew(&world.service));
+        world.fake.http_status = 0;
+        assert_int_equal(LAB_RENEW_DONE, lab_service_renew(&world.service));
+        assert_int_equal(2, world.board.keys_made);
+        expect_good_identity(&world);
+        fake_board_free(&world.board);
+    }
+}
+
 static void test_settings(void **state)
 {
     (void)state;
@@ -323,6 +347,7 @@ int main(void)
         cmocka_unit_test(test_power_cut_at_every_operation_of_a_renewal),
         cmocka_unit_test(test_each_reply_of_a_renewal_lost),
         cmocka_unit_test(test_a_refused_renewal_leaves_the_identity),
+        cmocka_unit_test(test_a_refused_renewal_keeps_a_key_that_may_have_its_certificate),
         cmocka_unit_test(test_settings),
         cmocka_unit_test(test_settings_that_are_none),
     };

@@ -3,6 +3,7 @@
 #include "lab_system.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static const char *const TAG = "lab_ask";
 
@@ -28,6 +29,18 @@ static lab_status_t install(const lab_service_t *service, const lab_reply_t *rep
     return status;
 }
 
+/* Drops the staged key of a renewal where the refusal says that no certificate can be waiting for it: it is too early, or the key or the
+ * request is not to their liking. Any other refusal may come after a grant whose reply was lost, and to ask with a second key then is
+ * what a clone does. */
+static void drop_useless_key(const lab_service_t *service, const lab_reply_t *reply)
+{
+    char reason[LAB_REASON_ROOM];
+    (void)lab_reply_refusal(reply->http_status, (lab_span_t){reply->body, reply->len}, reason);
+    if (strcmp(reason, "renewal-not-due") == 0 || strncmp(reason, "key-", 4) == 0 || strncmp(reason, "csr-", 4) == 0) {
+        (void)lab_store_discard(service->store);
+    }
+}
+
 lab_status_t lab_ask(const lab_service_t *service, const char *path, const char *token, const lab_identity_t *identity)
 {
     char *request = NULL;
@@ -45,6 +58,8 @@ lab_status_t lab_ask(const lab_service_t *service, const char *path, const char 
     free(request);
     if (status == LAB_OK) {
         status = install(service, &reply);
+    } else if (status == LAB_SERVICE_REFUSED && identity != NULL) {
+        drop_useless_key(service, &reply);
     }
     lab_reply_free(&reply);
     return status;

@@ -21,7 +21,7 @@ lab_status_t lab_call(const lab_service_t *service, const char *path, const lab_
 char *lab_call_object(const char *const *texts);
 
 /* Asks for a certificate for the staged key, and installs it. On first boot `token` proves who we are, afterwards `identity` does;
- * the other one is NULL. */
+ * the other one is NULL. A renewal that is refused because of its time, its key or its request ends: the staged key goes. */
 lab_status_t lab_ask(const lab_service_t *service, const char *path, const char *token, const lab_identity_t *identity);
 
 #endif

@@ -26,7 +26,6 @@ static lab_status_t confirm(const lab_service_t *service)
     return status;
 }
 
-/* A refusal for good ends the renewal: the key that was made for it goes, so that the next start does not take it up again. */
 static lab_status_t ask_with_identity(const lab_service_t *service)
 {
     lab_identity_t current;
@@ -35,9 +34,6 @@ static lab_status_t ask_with_identity(const lab_service_t *service)
         status = lab_ask(service, "/renew", NULL, &current);
     }
     lab_identity_free(&current);
-    if (status == LAB_SERVICE_REFUSED) {
-        (void)lab_store_discard(service->store);
-    }
     return status;
 }
 

@@ -31,6 +31,7 @@ RUNS = (
     ("`lab.py run provisioning`", ("run", "provisioning"), 60),
     ("`lab.py run esp32-flashing`", ("run", "esp32-flashing"), 90),
     ("`lab.py run firmware-signing`", ("run", "firmware-signing"), 90),
+    ("`lab.py run threat-model segmentation audit`", ("run", "threat-model", "segmentation", "audit"), 120),
     ("`lab.py run`, every lesson", ("run",), None),
     ("`lab.py --version`, the second start", ("--version",), 1),
 )

@@ -3,6 +3,7 @@
     python -m benchmarks.whole_run
 
 Cold means: a fresh clone, no environment, nothing fetched by us; what pip and uv keep in their own caches is theirs.
+Other work on the machine adds to every row: where one lies above its promise, measure that lesson alone.
 """
 
 from __future__ import annotations

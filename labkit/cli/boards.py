@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import click
@@ -13,7 +14,20 @@ if TYPE_CHECKING:
 
     from labkit.board.board_files import BoardFiles
 
-name_option = click.option("--name", default="board", show_default=True, help="Which board of the workspace.")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", flags=re.ASCII)
+
+
+def _name(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    if _NAME.fullmatch(value) is None:
+        raise click.BadParameter(
+            f"{value!r} is no board's name; letters, digits, '.', '_' and '-', such as board-2"
+        )
+    return value
+
+
+name_option = click.option(
+    "--name", default="board", show_default=True, callback=_name, help="Which board of the workspace."
+)
 
 
 def folder_of(name: str) -> Path:

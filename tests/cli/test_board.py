@@ -108,6 +108,15 @@ def test_the_fuses_are_mapped_without_keys(capsys: pytest.CaptureFixture[str], l
     assert len(json.loads(said(capsys, "efuse-map", "--all", "--json"))) > len(rows)
 
 
+@pytest.mark.parametrize("name", ["../x", "a/b", "..", "", "-x", "/tmp/x"])
+def test_a_board_stays_in_its_folder(capsys: pytest.CaptureFixture[str], lab: Path, name: str) -> None:
+    """A name that leads elsewhere is refused before anything is made; a plain one is taken."""
+    assert "is no board's name" in said(capsys, "new", f"--name={name}", status=2)
+    assert not lab.exists() or [] == list(lab.rglob("flash.bin"))
+    said(capsys, "new", "--name=board-2")
+    assert BoardFiles(lab / "boards" / "board-2").exists
+
+
 @pytest.mark.parametrize("command", ["snapshot", "efuse-map", "console"])
 def test_a_board_that_is_not_there_is_told(capsys: pytest.CaptureFixture[str], command: str) -> None:
     """The next thing to type makes one."""

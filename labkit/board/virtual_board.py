@@ -17,6 +17,7 @@ from labkit.board.board_files import BoardFiles
 from labkit.board.chips import find_chip
 from labkit.board.console import Console
 from labkit.board.debugger import read_by_jtag
+from labkit.board.efuse_factory import version_text
 from labkit.board.serial_server import SerialServer, gone
 from labkit.board.wired_board import WiredBoard
 from labkit.errors import BoardBusyError, ChipUnknownError, LabError
@@ -91,7 +92,7 @@ class VirtualBoard:
             rfc2217: Whether there is a telnet port with reset lines, too.
 
         Raises:
-            ChipUnknownError: It can't be that chip, or it is another already.
+            ChipUnknownError: It can't be that chip, or it is another already, or of another revision.
             EfuseUnknownError: There is no such revision of it.
             WorkspaceError: The folder can't be written, or holds something damaged.
         """
@@ -105,6 +106,14 @@ class VirtualBoard:
                 advice="Choose another name for a second board: labkit board run --name OTHER --chip CHIP",
                 name=chip,
                 known=(found.chip,),
+            )
+        if revision is not None and revision != found.revision:
+            raise ChipUnknownError(
+                f"The board in {folder} has revision {version_text(found.revision)}, "
+                f"not {version_text(revision)}.",
+                advice="A board keeps its revision. Take another: labkit board run --name OTHER --revision vX.Y",
+                name=version_text(revision),
+                known=(version_text(found.revision),),
             )
         return cls(files, application, {"port": port, "terminal": terminal, "rfc2217": rfc2217})
 

@@ -81,8 +81,8 @@ def run(  # noqa: PLR0917 - click passes options by name
         port=port or 0, terminal=pty.absolute() if pty else None, rfc2217=rfc2217,
     )  # fmt: skip
     with opened as running:
-        _introduce(running, as_json=as_json)
         try:
+            _introduce(running, as_json=as_json)
             _print_console(running, quiet=as_json)
         except KeyboardInterrupt:
             click.echo("Power off.", err=True)
@@ -151,7 +151,7 @@ def new(name: str, chip: str | None, revision: str | None, as_json: bool) -> Non
 def snapshot(name: str, snapshot_name: str | None, restore: bool, as_json: bool) -> None:  # noqa: FBT001
     """Keep the board's flash and fuses as SNAPSHOT, or go back to one; without a name, list them.
 
-    The board must not run meanwhile.
+    An older snapshot of the same name is replaced. The board must not run meanwhile.
     """
     from labkit.board.virtual_board import alone
 

@@ -115,7 +115,7 @@ class Client:
             raise self._refusal(reply)
         try:
             return reply.json()
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise self._unreachable("its reply is not JSON") from error
 
     def send(
@@ -142,6 +142,8 @@ class Client:
                 {**({"Content-Type": media_type} if body is not None else {}), **(headers or {})},
             )
             answer = connection.getresponse()
+            if answer.chunked:  # ours sends none, and http.client reads a chunk of negative length to the end
+                raise self._unreachable("its reply comes in pieces of unknown length")
             content = answer.read(LONGEST_REPLY)
         except ssl.SSLCertVerificationError as error:
             raise self._unreachable(f"its certificate does not verify: {error.verify_message}") from error
@@ -162,7 +164,7 @@ class Client:
         try:
             told = reply.json()
             code, title, advice = told["code"], told.get("detail") or told["title"], told["advice"]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             code, title, advice = (
                 "internal",
                 f"The service answered {reply.status}",

@@ -79,6 +79,9 @@ def test_state_outlives_the_board(tmp_path: Path) -> None:
         )
         assert 101 == again.efuses.revision
     with pytest.raises(ChipUnknownError) as caught:
+        VirtualBoard.open(tmp_path / "a", revision=301)
+    assert ("v3.1", ("v1.1",)) == (caught.value.name, caught.value.known)
+    with pytest.raises(ChipUnknownError) as caught:
         VirtualBoard.open(tmp_path / "a", chip="esp32")
     assert ("esp32", ("esp32c3",)) == (caught.value.name, caught.value.known)
 

@@ -6,7 +6,7 @@
     python3 lab.py test         the tests (--full for all of the long ones; other words go to pytest)
     python3 lab.py doctor       which tools are here, and how to get those that are not
     python3 lab.py bundle       an offline kit for a classroom: packages and Mosquitto, in kit/
-    python3 lab.py extras       PostgreSQL's driver, Dask and PKCS #11, for fleets, for hardware modules and for their tests
+    python3 lab.py extras       what only some need: fleet (PostgreSQL, Dask, PKCS #11), site (Sphinx); all without a name
 
 Any other word goes to the command `labkit`: python3 lab.py ca --help
 
@@ -43,7 +43,7 @@ VENV = LAB / "venv"
 BOOT = LAB / "boot"
 KIT = HERE / "kit"
 LOCK = HERE / "requirements.lock"
-EXTRAS = HERE / "requirements-fleet.lock"
+EXTRAS = {name: HERE / f"requirements-{name}.lock" for name in ("fleet", "site")}
 LOG = LAB / "setup.log"
 WINDOWS = os.name == "nt"
 SCRIPTS = VENV / ("Scripts" if WINDOWS else "bin")
@@ -66,7 +66,9 @@ def main(words: Sequence[str]) -> int:
         if words[0] == "bundle":
             return bundle()
         if words[0] == "extras":
-            return extras()
+            return extras(words[1:] or list(EXTRAS))
+        if words[0] == "site" and "--help" not in words:
+            extras(["site"])
         return hand_over([str(PYTHON), "-m", "labkit", *words])
     except SetupError as error:
         print(f"lab.py: {error}", file=sys.stderr)
@@ -412,19 +414,34 @@ def write_report(results: Path) -> None:
     )  # fmt: skip
 
 
-def extras() -> int:
-    """Add what only large fleets and hardware modules need to the environment."""
-    what = ["--require-hashes", "-r", str(EXTRAS)]
+def extras(names: Sequence[str]) -> int:
+    """Add what only some need to the environment, unless it is there."""
+    unknown = [name for name in names if name not in EXTRAS]
+    if unknown:
+        raise SetupError(f"there is no extra {unknown[0]!r}. There are: {', '.join(EXTRAS)}")
     with only_one():
-        uv = find_uv()
-        if uv is None:
-            step("Adding packages with pip", [str(PYTHON), "-m", "pip", "install", "--quiet", *what])
-        else:
-            pip = [str(uv), "pip", "install", "--python", str(PYTHON), "--quiet"]
-            step("Adding packages", [*pip, *what], uv_settings(pip_config()))
-    say("PostgreSQL: labkit provision … --registry postgresql+psycopg:///NAME. Dask: any of its executors.")
-    say("PKCS #11: labkit hsm --help")
+        for name in names:
+            done = VENV / f"extra-{name}"  # goes when the environment goes
+            if not done.exists() or done.read_text(encoding="utf-8") != digest(EXTRAS[name]):
+                add(name)
+                done.write_text(digest(EXTRAS[name]), encoding="utf-8")
     return 0
+
+
+def add(name: str) -> None:
+    """Install one extra."""
+    what = ["--require-hashes", "-r", str(EXTRAS[name])]
+    uv = find_uv()
+    if uv is None:
+        step(f"Adding {name} with pip", [str(PYTHON), "-m", "pip", "install", "--quiet", *what])
+    else:
+        pip = [str(uv), "pip", "install", "--python", str(PYTHON), "--quiet"]
+        step(f"Adding {name}", [*pip, *what], uv_settings(pip_config()))
+    if name == "fleet":
+        say(
+            "PostgreSQL: labkit provision … --registry postgresql+psycopg:///NAME. Dask: any of its executors."
+        )
+        say("PKCS #11: labkit hsm --help")
 
 
 # --- the offline kit ----------------------------------------------------------------------------------------------

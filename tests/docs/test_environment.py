@@ -37,22 +37,21 @@ def test_conda_has_what_the_project_asks_for() -> None:
     }
 
 
-def test_the_extras_agree_with_the_lock() -> None:
+@pytest.mark.parametrize(("name", "extras"), [("fleet", ("fleet", "hsm")), ("site", ("site",))])
+def test_the_extras_agree_with_the_lock(name: str, extras: tuple[str, ...]) -> None:
     """What `lab.py extras` adds changes no version that the course has, and has all of the extra."""
-    pins = [
-        dict(
-            re.findall(
-                r"^([a-z0-9._-]+)(?:\[[^]]*\])?==([^ ;\\]+)",
-                Path(name).read_text(encoding="utf-8"),
-                re.MULTILINE,
-            )
-        )
-        for name in ("requirements.lock", "requirements-fleet.lock")
-    ]
-    assert {} == {name: version for name, version in pins[1].items() if pins[0].get(name, version) != version}
-    extras = PROJECT["optional-dependencies"]
-    wanted = [Requirement(text) for text in (*extras["fleet"], *extras["hsm"])]
+    pins = [pinned(lock) for lock in ("requirements.lock", f"requirements-{name}.lock")]
+    assert {} == {
+        each: pins[1][each] for each in pins[0].keys() & pins[1].keys() if pins[0][each] != pins[1][each]
+    }
+    wanted = [Requirement(text) for extra in extras for text in PROJECT["optional-dependencies"][extra]]
     assert all(r.specifier.contains(pins[1].get(r.name, "0"), prereleases=True) for r in wanted)
+
+
+def pinned(lock: str) -> dict[str, str]:
+    """Return the version of each package of a lock."""
+    line = re.compile(r"^([a-z0-9._-]+)(?:\[[^]]*\])?==([^ ;\\]+)", re.MULTILINE)
+    return dict(line.findall(Path(lock).read_text(encoding="utf-8")))
 
 
 def test_lock_covers_the_project() -> None:

@@ -92,6 +92,7 @@ attributes, so that callers and tests compare values and never text. Misuse by t
         ├── LessonUnknownError                                             (slug, known)
         ├── ClaimUnknownError                                              (claim, known)
         ├── NotRefusedError                                                (expected, outcome)
+        ├── AnswerUnreadableError                                          (path)
         ├── NotebookError                                                  (path)
         └── DriftError                                                     (paths)
 """
@@ -663,6 +664,12 @@ class NotRefusedError(CourseError):
 
     expected: str
     outcome: object
+
+
+class AnswerUnreadableError(CourseError):
+    """What was handed in can't be read safely: not a plain file, too large, or not what it should be."""
+
+    path: Path
 
 
 class NotebookError(CourseError):

@@ -138,13 +138,18 @@ def notebooks() -> None:
     """Make the student copies from notebooks/source, or check that none has drifted."""
 
 
+def _shelves() -> list[tuple[Path, Path]]:
+    """Return where sources are and where their copies go: lessons, then exercises."""
+    folder = course_folder() / "notebooks"
+    return [(folder / "source", folder), (folder / "exercises" / "source", folder / "exercises")]
+
+
 @notebooks.command()
 def build() -> None:
     """Write the student copies: no solutions, no outputs."""
     from labkit.course import notebooks as line
 
-    folder = course_folder() / "notebooks"
-    changed = line.build(folder / "source", folder)
+    changed = [path for source, target in _shelves() for path in line.build(source, target)]
     for path in changed:
         click.echo(f"wrote {path.name}")
     click.echo(f"{len(changed)} changed." if changed else "Nothing has changed.")
@@ -155,5 +160,19 @@ def check() -> None:
     """Compare the committed copies with their sources; exit status 1 where one has drifted."""
     from labkit.course import notebooks as line
 
-    folder = course_folder() / "notebooks"
-    click.echo(f"{line.check(folder / 'source', folder)} notebooks are what their sources say.")
+    count = sum(line.check(source, target) for source, target in _shelves())
+    click.echo(f"{count} notebooks are what their sources say.")
+
+
+@notebooks.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+def solved(folder: Path) -> None:
+    """Write solved copies of all lessons and exercises into FOLDER. They are for you, not for students."""
+    from labkit.course import notebooks as line
+    from labkit.workspace import make_folder, write_atomic
+
+    make_folder(folder)
+    for shelf, _ in _shelves():
+        for source in line.sources(shelf):
+            write_atomic(folder / source.notebook_name, line.solved(source))
+            click.echo(f"wrote {source.notebook_name}")

@@ -8,9 +8,13 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from labkit.broker import attach
-from labkit.course import prompts, state
-from labkit.course.lesson import Check, CheckResult, Lesson, evidence, judge
-from labkit.course.lessons import find
+from labkit.course import prompts, solutions, state
+from labkit.course.answers import hand_in
+from labkit.course.catalogue import find_any, whose
+from labkit.course.exercise import Exercise
+from labkit.course.judging import judged, shown
+from labkit.course.lesson import Lesson, evidence, judge
+from labkit.course.overview import overview
 from labkit.course.progress import Progress, report_line
 from labkit.display import Table
 from labkit.display.outcomes import witnesses
@@ -26,24 +30,33 @@ from labkit.pki import Store
 from labkit.workspace import Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
+
+    from labkit.course.exercise import Variant
 
 T = TypeVar("T")
 
 _open: Lab | None = None
 
 
-def open_lab(slug: str, *, workspace: Path | str | None = None, lesson: Lesson | None = None) -> Lab:
-    """Open the lab of a lesson.
+def open_lab(
+    slug: str,
+    *,
+    workspace: Path | str | None = None,
+    lesson: Lesson | None = None,
+    student: str | None = None,
+) -> Lab:
+    """Open the lab of a lesson or of a graded exercise.
 
     It takes the workspace for itself, builds what earlier lessons would have left, and shows what is there. Opening
     another one in the same kernel closes this one first.
 
     Args:
-        slug: The lesson.
+        slug: The lesson or exercise.
         workspace: The folder to work in; the course's own without it.
         lesson: A lesson that is not of the course, for tests.
+        student: Who works here: decides what a graded exercise asks for. It is remembered.
 
     Raises:
         LessonUnknownError: There is no such lesson.
@@ -54,8 +67,8 @@ def open_lab(slug: str, *, workspace: Path | str | None = None, lesson: Lesson |
     _install_short_errors()
     if _open is not None:
         _open.close()
-    chosen = lesson or find(slug)
-    _open = Lab(chosen, Workspace.open(workspace))
+    chosen = lesson or find_any(slug)
+    _open = Lab(chosen, Workspace.open(workspace), student=student)
     _show(_open.status())
     return _open
 
@@ -66,18 +79,22 @@ class Lab:
     Attributes:
         lesson: The lesson's data.
         workspace: Where everything that it makes is kept.
-        progress: What the reader has done.
+        record: What the reader has done.
+        variant: In a graded exercise, what this student got; elsewhere None.
     """
 
-    def __init__(self, lesson: Lesson, workspace: Workspace) -> None:
+    def __init__(self, lesson: Lesson, workspace: Workspace, *, student: str | None = None) -> None:
         self.lesson = lesson
         self.workspace = workspace
-        self.progress = Progress(workspace, lesson.slug)
+        self.record = Progress(workspace, lesson.slug)
         self._resources = ExitStack()
         self._lock = ExitStack()
         self._lock.enter_context(workspace.hold(f"lesson {lesson.slug}"))
         atexit.register(self.close)
+        self.variant: Variant | None = None
         try:
+            if isinstance(lesson, Exercise):
+                self.variant = lesson.variant(whose(workspace, student))
             if lesson.needs_broker:
                 from labkit.broker import find_mosquitto
 
@@ -118,8 +135,11 @@ class Lab:
         """Return what is there: tools, files, and what is running."""
         rows = [(row.name, row.value) for row in state.describe(self.workspace) if row.name != "open in"]
         tools = [(tool.name, f"{tool.version}, {tool.where}") for tool in state.tools(fetch=False)[:3]]
-        done = [name for name, held in self.progress.all("claims").items() if held]
-        rows.append(("claims that held", f"{len(done)} of {len(self.lesson.claims)}"))
+        done = [name for name, held in self.record.all("claims").items() if held]
+        if self.variant:
+            rows.append(("whose variant", self.variant.student))
+        else:
+            rows.append(("claims that held", f"{len(done)} of {len(self.lesson.claims)}"))
         return Table(f"Lab {self.lesson.slug}: what is there", ("what", "state"), [*rows, *tools])
 
     def reset(self) -> Table:
@@ -138,11 +158,11 @@ class Lab:
         found = _find(self.lesson.predictions, name)
 
         def record(key: str) -> str:
-            self.progress.set("predictions", name, key)
+            self.record.set("predictions", name, key)
             return f"Recorded: {found.options[key]}. Now run the experiment."
 
         if answer is None:
-            chosen = self.progress.get("predictions", name)
+            chosen = self.record.get("predictions", name)
             by_hand = f'lab.predict("{name}", "{next(iter(found.options))}")'
             prompts.choose(found.question, found.options, chosen=chosen, on_choice=record, by_hand=by_hand)
         elif answer in found.options:
@@ -161,7 +181,7 @@ class Lab:
         """
         found = _find(self.lesson.claims, name)
         held, why = judge(found, outcome)
-        self.progress.set("claims", name, held)
+        self.record.set("claims", name, held)
         report_line({"lesson": self.lesson.slug, "claim": name, "held": held, "evidence": evidence(outcome)})
         rows = [("holds" if held else "DOES NOT HOLD", why), *witnesses(outcome)]
         if found.prediction and not os.environ.get("LABKIT_REPORT"):  # nobody predicts in an unattended run
@@ -176,14 +196,14 @@ class Lab:
             why: What is different here, in a sentence.
         """
         found = _find(self.lesson.claims, name)
-        self.progress.set("claims", name, value=True)
+        self.record.set("claims", name, value=True)
         said = f"does not apply here: {why}"
         report_line({"lesson": self.lesson.slug, "claim": name, "held": True, "evidence": said})
         _show(Table(found.text, ("", ""), [("does not apply", why)]))
 
     def _looked_back(self, name: str) -> str:
         asked = _find(self.lesson.predictions, name)
-        chosen = self.progress.get("predictions", name)
+        chosen = self.record.get("predictions", name)
         if chosen is None:
             return "nothing; next time say it before you look, it is worth it"
         if chosen == asked.answer:
@@ -199,23 +219,47 @@ class Lab:
             name: Which exercise.
         """
         found = _find(self.lesson.checks, name)
-        result = _judged(found, self)
-        self.progress.set("checks", name, result.status)
-        words = {"passed": "passed", "failed": "not yet", "not-attempted": "not attempted"}
-        rows = [("result", words[result.status])]
-        rows += [(label, text) for label, text in _findings(result) if text]
-        _show(Table(f"{name}: {found.objective}", ("", ""), rows))
+        result = judged(found, self)
+        self.record.set("checks", name, result.status)
+        solutions.note_attempt(self.record, name, result)
+        _show(shown(found, result))
+
+    def hand_in(self, function: Callable[..., Any]) -> None:
+        """Hand in a function of a graded exercise: the cell that defines it is kept, and the judge calls it.
+
+        Args:
+            function: The function, defined with `def` in a cell of its own.
+
+        Raises:
+            NotebookError: Its text can't be found.
+        """
+        hand_in(self.workspace.path("answers", self.lesson.slug), function)
+        print(f"Handed in: {function.__name__}().")
+
+    def solution(self, name: str) -> None:
+        """Show the solution of an exercise, once you have tried: three different attempts and all hints, or solved.
+
+        There is none in a copy of the course that is graded.
+
+        Args:
+            name: Which exercise.
+        """
+        print(solutions.solution(self.record, self.lesson, _find(self.lesson.checks, name)))
+
+    def progress(self) -> Table:
+        """Return how far you have come in the whole course."""
+        return overview(self.workspace)
 
     def hint(self, name: str) -> None:
         """Give the next hint to an exercise: three, each more helpful than the one before."""
         found = _find(self.lesson.checks, name)
-        given = self.progress.get("hints", name) or 0
+        given = self.record.get("hints", name) or 0
         if given >= len(found.hints):
             print("That was the last hint. Here are all of them again:")
             print("\n".join(f"  {number}. {hint}" for number, hint in enumerate(found.hints, start=1)))
             return
         print(f"Hint {given + 1} of {len(found.hints)}: {found.hints[given]}")
-        self.progress.set("hints", name, given + 1)
+        self.record.set("hints", name, given + 1)
 
     def quiz(self, name: str, answers: str | None = None) -> None:
         """Ask the questions of a quiz; a wrong answer is told why it is wrong.
@@ -231,7 +275,7 @@ class Lab:
 
     def summary(self) -> Table:
         """Return every claim of the lesson and whether it held. One that was not run does not hold."""
-        held = self.progress.all("claims")
+        held = self.record.all("claims")
         words = {True: "held", False: "DID NOT HOLD", None: "not run"}
         rows = [(claim.text, words[held.get(claim.id)]) for claim in self.lesson.claims]
         return Table(f"{self.lesson.title}: what was claimed, and what held", ("claim", ""), rows)
@@ -285,17 +329,6 @@ def running_broker(lab: Lab, folder: str = "broker") -> Any:
         return attach(lab.workspace.path(folder))
     except BrokerNotRunningError:
         return None
-
-
-def _judged(check: Check, lab: Lab) -> CheckResult:
-    try:
-        return check.run(lab)
-    except LabError as error:
-        return CheckResult("failed", have=error.message, look=error.advice)
-
-
-def _findings(result: CheckResult) -> list[tuple[str, str]]:
-    return [("what is there", result.have), ("what is asked", result.asked), ("where to look", result.look)]
 
 
 def _find(items: Sequence[Any], name: str) -> Any:

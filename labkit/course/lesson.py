@@ -62,21 +62,45 @@ class Question:
     options: tuple[tuple[str, bool, str], ...]
 
 
+PASSED, PARTLY, FAILED, NOT_ATTEMPTED = "passed", "partly", "failed", "not-attempted"
+"""What a check can say."""
+
+KINDS = ("fill-in", "tweak", "bug-hunt", "break-it", "defend-it")
+"""The kinds of exercises: complete it, change it, find what is wrong, attack it, and make it hold."""
+
+
 @dataclass(frozen=True, slots=True)
 class CheckResult:
     """What a check found.
 
     Attributes:
-        status: `passed`, `failed` or `not-attempted`.
-        have: What is there.
-        asked: What is asked for.
-        look: Where to look; never the answer.
+        status: `passed`, `partly`, `failed` or `not-attempted`.
+        observed: What is there.
+        expected: What is asked for.
+        advice: What to try; never the answer.
+        fault: A short name of the mistake, the same for everybody who makes it: what a class stumbles over is
+            counted by it.
+        share: How much of the points it earns, from 0 to 1. It follows from the status unless that is `partly`.
     """
 
     status: str
-    have: str = ""
-    asked: str = ""
-    look: str = ""
+    observed: str = ""
+    expected: str = ""
+    advice: str = ""
+    fault: str = ""
+    share: float = -1.0
+
+    def __post_init__(self) -> None:
+        """Settle the share.
+
+        Raises:
+            ValueError: The status is none of the four, or a share does not fit it.
+        """
+        settled = {PASSED: 1.0, FAILED: 0.0, NOT_ATTEMPTED: 0.0}.get(self.status, self.share)
+        if self.status not in {PASSED, PARTLY, FAILED, NOT_ATTEMPTED} or not 0.0 <= settled <= 1.0:
+            text = f"no result: {self.status!r} with a share of {self.share}"
+            raise ValueError(text)
+        object.__setattr__(self, "share", settled)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +111,23 @@ class Check:
         id: Its name in the notebook.
         objective: What is checked, in a sentence.
         hints: Three, each more helpful than the one before; none is the answer.
-        run: Looks and judges. It is given the lab.
+        run: Looks and judges. It is given the lab of a lesson, or the `Work` of a graded exercise.
+        points: What it is worth.
+        why: Why it matters, in a sentence; shown when it did not pass.
+        kind: What the reader does: one of `KINDS`.
+        required: Whether the lesson's core path asks for it.
+        minutes: How long it takes, estimated.
     """
 
     id: str
     objective: str
     hints: tuple[str, str, str]
     run: Callable[[Any], CheckResult]
+    points: float = 1
+    why: str = ""
+    kind: str = "fill-in"
+    required: bool = True
+    minutes: int = 5
 
 
 @dataclass(frozen=True, slots=True)

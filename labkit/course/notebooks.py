@@ -25,8 +25,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BEGIN, END = "# BEGIN SOLUTION", "# END SOLUTION"
+UNWRITTEN = "*Write your answer here, in place of this line.*"
+TEXT_BEGIN, TEXT_END = "<!-- BEGIN SOLUTION -->", "<!-- END SOLUTION -->"
 SECTIONS = ("What you proved", "In practice", "Questions", "Further reading")
+EXERCISE_SECTIONS = ("What you hand in",)
 _NAME = re.compile(r"\d\d_([a-z0-9-]+)\.py")
+_EXERCISE_NAME = re.compile(r"([a-z0-9-]+)\.py")
 _MAX_CODE_IN_A_ROW = 3
 
 
@@ -36,11 +40,13 @@ class Source:
 
     Attributes:
         path: The file.
-        slug: The lesson.
+        slug: The lesson or exercise.
+        graded: Whether it is a graded exercise.
     """
 
     path: Path
     slug: str
+    graded: bool = False
 
     @property
     def notebook_name(self) -> str:
@@ -49,17 +55,18 @@ class Source:
 
 
 def sources(folder: Path) -> list[Source]:
-    """Return the sources in a folder, in order.
+    """Return the sources in a folder, in order: of lessons, or in `exercises/source` of graded exercises.
 
     Raises:
-        NotebookError: A file is not named NN_slug.py.
+        NotebookError: A file is not named NN_slug.py (slug.py for an exercise).
     """
     found = []
+    graded = folder.absolute().parent.name == "exercises"
     for path in sorted(folder.glob("*.py")):
-        match = _NAME.fullmatch(path.name)
+        match = (_EXERCISE_NAME if graded else _NAME).fullmatch(path.name)
         if match is None:
-            raise _bad(path, "its name is not NN_slug.py")
-        found.append(Source(path, match[1]))
+            raise _bad(path, f"its name is not {'slug.py' if graded else 'NN_slug.py'}")
+        found.append(Source(path, match[1], graded))
     return found
 
 
@@ -97,6 +104,18 @@ def build(folder: Path, target: Path) -> list[Path]:
     return changed
 
 
+def solution_of(path: Path, name: str) -> str:
+    """Return the solution of an exercise from a source.
+
+    Raises:
+        NotebookError: There is none of that name.
+    """
+    for cell in _read(Source(path, path.stem)).cells:
+        if cell.metadata.get("exercise") == name:
+            return _without_markers(cell.source)
+    raise _bad(path, f"there is no exercise {name!r}")
+
+
 def check(folder: Path, target: Path) -> int:
     """Compare the committed copies with their sources.
 
@@ -130,7 +149,9 @@ def _written(source: Source, *, solved: bool) -> str:
         cell.source = _without_markers(cell.source) if solved else _without_solution(cell.source)
         cell.id = _stable_id(cell, seen)
         cell.metadata = {
-            key: cell.metadata[key] for key in sorted(cell.metadata) if key in {"exercise", "kind", "tags"}
+            key: cell.metadata[key]
+            for key in sorted(cell.metadata)
+            if key in {"exercise", "kind", "tags", "written"}
         }
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
@@ -155,7 +176,11 @@ def _read(source: Source) -> Any:
 
 
 def _stable_id(cell: Any, seen: set[str]) -> str:
-    base = str(cell.metadata.get("exercise") or hashlib.sha1(cell.source.encode()).hexdigest()[:10])  # noqa: S324 - no secret
+    base = str(
+        cell.metadata.get("exercise")
+        or cell.metadata.get("written")
+        or hashlib.sha1(cell.source.encode()).hexdigest()[:10]
+    )  # noqa: S324 - no secret
     base = base.replace(".", "-")
     name, number = base, 2
     while name in seen:
@@ -165,7 +190,9 @@ def _stable_id(cell: Any, seen: set[str]) -> str:
 
 
 def _without_markers(text: str) -> str:
-    return "\n".join(line for line in text.split("\n") if line.strip() not in {BEGIN, END})
+    return "\n".join(
+        line for line in text.split("\n") if line.strip() not in {BEGIN, END, TEXT_BEGIN, TEXT_END}
+    )
 
 
 def _without_solution(text: str) -> str:
@@ -177,7 +204,10 @@ def _without_solution(text: str) -> str:
             kept.append(f"{indent}# Write your code here, in place of the next line.")
             kept.append(f'{indent}raise NotImplementedError("this exercise is yours to write")')
             inside = True
-        elif line.strip() == END:
+        elif line.strip() == TEXT_BEGIN:
+            kept.append(UNWRITTEN)
+            inside = True
+        elif line.strip() in {END, TEXT_END}:
             inside = False
         elif not inside:
             kept.append(line)
@@ -191,19 +221,19 @@ def lint(source: Source, notebook: Any) -> None:
         NotebookError: The first rule that is broken.
     """
     cells = notebook.cells
-    for broken, why in _broken(cells):
+    for broken, why in _broken(cells, EXERCISE_SECTIONS if source.graded else SECTIONS):
         if broken:
             raise _bad(source.path, why)
 
 
-def _broken(cells: Sequence[Any]) -> Iterator[tuple[bool, str]]:
+def _broken(cells: Sequence[Any], sections: Sequence[str]) -> Iterator[tuple[bool, str]]:
     prose = "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
     code = [cell for cell in cells if cell.cell_type == "code"]
     headings = [(len(marks), text) for marks, text in re.findall(r"^(#+) (.+)$", prose, re.MULTILINE)]
     first = cells[0].source if cells else ""
     for part in ("What you'll do", "What you'll learn", "What you'll need"):
         yield part not in first, f"the first cell does not say **{part}**"
-    for section in SECTIONS:
+    for section in sections:
         yield section not in [text for _, text in headings], f"there is no section {section!r}"
     levels = [level for level, _ in headings]
     jumps = [b for a, b in pairwise(levels) if b > a + 1]
@@ -221,6 +251,13 @@ def _broken(cells: Sequence[Any]) -> Iterator[tuple[bool, str]]:
     yield any(re.search(r"^\s*[!%]", cell.source, re.MULTILINE) for cell in code), "no shell or magic lines"
     for cell in code:
         yield from _broken_code(cell)
+    for cell in cells:
+        marks = [line.strip() for line in cell.source.split("\n") if line.strip() in {TEXT_BEGIN, TEXT_END}]
+        wanted = [TEXT_BEGIN, TEXT_END] if cell.metadata.get("written") else []
+        yield (
+            marks != wanted,
+            f"a written answer stands between markers, and nothing else does: {cell.source[:40]!r}",
+        )
     row = 0
     for cell in cells:
         row = row + 1 if cell.cell_type == "code" else 0

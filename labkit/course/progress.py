@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 _FILE = "course/progress.json"
-_KINDS = ("predictions", "claims", "checks", "hints")
+_KINDS = ("predictions", "claims", "checks", "hints", "attempts")
 
 
 class Progress:
@@ -35,6 +35,10 @@ class Progress:
     def all(self, kind: str) -> dict[str, Any]:
         """Return everything of a kind that was recorded."""
         return dict(self._load()["lessons"].get(self._slug, {}).get(kind, {}))
+
+    def lessons(self) -> dict[str, Any]:
+        """Return everything that was recorded, by lesson, kind and name."""
+        return dict(self._load()["lessons"])
 
     def set(self, kind: str, name: str, value: Any) -> None:
         """Record something; it is on disk when this returns."""

@@ -182,6 +182,7 @@ PURE = (
     "audit/monitor/metrics.py",
     "scenarios/diagnosis.py",
     "course/lesson.py",
+    "course/exercise.py",
 )
 """Files that turn values into values: no socket, process, file, clock or framework of their own."""
 

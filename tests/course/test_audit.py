@@ -128,7 +128,7 @@ def test_plans_are_judged(  # noqa: PLR0917 - fixtures and cases
     write_report(folder / "after.json", mended)
     (folder / "plans.json").write_text(json.dumps(plans))
     result = check(lab, 1)
-    assert (status, True) == (result.status, word in result.have), result
+    assert (status, True) == (result.status, word in result.observed), result
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +155,7 @@ def test_mending_is_judged_by_what_it_did(
     lesson.remediate(lab, plant, before, mend, PLANS)
     make_weak(plant)
     result = check(lab, 1)
-    assert ("failed", True) == (result.status, word in result.have), result
+    assert ("failed", True) == (result.status, word in result.observed), result
 
 
 def test_a_stub_leaves_nothing(lab: Lab, plant: Plant, before: Report) -> None:
@@ -211,7 +211,7 @@ def test_payloads_are_minimised(
     """What is needed, coarsely, passes; a list of what may not leave, precision, silence and inventions are told."""
     lesson.shrink(lab, answer)
     result = check(lab, 2)
-    assert (status, True) == (result.status, word in result.have), result
+    assert (status, True) == (result.status, word in result.observed), result
 
 
 def test_our_own_twin_is_minimal() -> None:
@@ -247,7 +247,7 @@ def test_holes_are_found(lab: Lab, answer: Callable[..., Any], status: str, word
     """Numbers find the holes; words miss one, and everything is too much."""
     lesson.search_locks(lab, answer)
     result = check(lab, 3)
-    assert (status, True) == (result.status, word in result.have), result
+    assert (status, True) == (result.status, word in result.observed), result
 
 
 def test_our_own_lock_is_sound() -> None:
@@ -287,7 +287,7 @@ def test_the_map_has_each_lesson(lab: Lab) -> None:
     rows = lesson.course_map(lab)
     assert set(slugs()) - {"start-here"} <= {row[3] for row in rows}
     assert "not run" in next(row[2] for row in rows if row[3] == "tls")
-    lab.progress.set("claims", "no-tls", value=True)
+    lab.record.set("claims", "no-tls", value=True)
     assert "1 of 16 claims held" in next(row[2] for row in lesson.course_map(lab) if row[3] == "audit")
 
 

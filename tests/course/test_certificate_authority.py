@@ -86,7 +86,7 @@ def test_roots_are_linted(lab: Lab, make: Callable[[], x509.Certificate], status
     """A root that says what it is passes; anything less is told by its rule."""
     lab.workspace.write("answers/certificate-authority/root.crt", make().public_bytes(Encoding.PEM))
     result = check(lab, 1)
-    assert (status, True) == (result.status, word in result.have), result
+    assert (status, True) == (result.status, word in result.observed), result
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_name_rules_are_compared(lab: Lab, heard: Any, status: str, word: str) -
     make_specimens(lab)
     lab.workspace.write_json("answers/certificate-authority/names.json", heard)
     result = check(lab, 2)
-    assert (status, True) == (result.status, word in result.have), result
+    assert (status, True) == (result.status, word in result.observed), result
 
 
 def test_the_workshop_is_empty_each_time(lab: Lab) -> None:

@@ -146,7 +146,7 @@ def test_commands_are_counted(
     """The right function passes; each way of being careless is told what the board did."""
     rows = try_interval(lab, bench, answer)
     result = check(lab, 1)
-    assert (status, True, len(PAYLOADS)) == (result.status, word in result.have, len(rows)), result
+    assert (status, True, len(PAYLOADS)) == (result.status, word in result.observed, len(rows)), result
     assert bench.board.running
 
 
@@ -277,4 +277,4 @@ def test_the_seal(
     answer(bench)
     bench.boot()
     result = check(lab, 2)
-    assert (status, True) == (result.status, word in result.have), result
+    assert (status, True) == (result.status, word in result.observed), result

@@ -172,7 +172,7 @@ def test_updates_are_taken_and_refused(lab: Lab, answer: Callable[..., Any], sta
     """Streaming passes; each way of holding, believing or forgetting something is told by name."""
     try_take(lab, answer)
     result = check(lab, 1)
-    assert (status, True) == (result.status, word in result.have), result
+    assert (status, True) == (result.status, word in result.observed), result
 
 
 def test_a_stub_leaves_nothing(lab: Lab) -> None:
@@ -189,7 +189,7 @@ def test_a_stub_leaves_nothing(lab: Lab) -> None:
 def test_another_file_on_the_shelf(lab: Lab) -> None:
     """A file that try_take did not write is told so."""
     lab.workspace.write_json("answers/firmware-signing/take.json", {"all": "fine"})
-    assert ("failed", True) == ((result := check(lab, 1)).status, "not what try_take" in result.have)
+    assert ("failed", True) == ((result := check(lab, 1)).status, "not what try_take" in result.observed)
 
 
 # --- the vault ----------------------------------------------------------------------------------------------------
@@ -230,7 +230,7 @@ def test_the_vault_is_judged_by_its_bytes(
     build(lab, house, house.image("1.0.0"), **fuses)
     before = [path.read_bytes() for path in sorted(vault_folder(lab).glob("*.bin"))]
     result = check(lab, 2)
-    assert (wanted, True) == (result.status, word in result.have), result
+    assert (wanted, True) == (result.status, word in result.observed), result
     assert before == [path.read_bytes() for path in sorted(vault_folder(lab).glob("*.bin"))]
 
 
@@ -240,7 +240,7 @@ def test_a_strangers_digest(lab: Lab, house: ReleaseHouse, image: bytes) -> None
     other = house.efuses()
     other.burn({"BLOCK2": house.boot_digest(1), "ABS_DONE_1": 1, "JTAG_DISABLE": 1})
     BoardFiles(vault_folder(lab)).save_efuses(other)
-    assert "untrusted-key" in check(lab, 2).have
+    assert "untrusted-key" in check(lab, 2).observed
 
 
 # --- what the lesson shows ----------------------------------------------------------------------------------------

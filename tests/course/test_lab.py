@@ -32,11 +32,11 @@ def judged(lab: Lab) -> CheckResult:
     """Look for an answer."""
     answer = lab.workspace.path("answers", "x.txt")
     if not answer.exists():
-        return CheckResult("not-attempted", asked="write x.txt")
+        return CheckResult("not-attempted", expected="write x.txt")
     if answer.read_text() == "raise":
         raise TopicRefusedError("Bad topic.", advice="Mend it.", topic="x", rule="empty")
     return CheckResult(
-        "passed" if answer.read_text() == "right" else "failed", have="something", look="there"
+        "passed" if answer.read_text() == "right" else "failed", observed="something", advice="there"
     )
 
 
@@ -124,7 +124,7 @@ def test_claims_are_judged_and_recorded(
     monkeypatch.setenv("LABKIT_REPORT", str(tmp_path / "report.jsonl"))
     lab.claim("c1", REFUSED)
     lab.claim("c2", REFUSED)
-    assert lab.progress.all("claims") == {"c1": True, "c2": False}
+    assert lab.record.all("claims") == {"c1": True, "c2": False}
     lines = [json.loads(line) for line in (tmp_path / "report.jsonl").read_text().splitlines()]
     assert [(line["claim"], line["held"]) for line in lines] == [("c1", True), ("c2", False)]
     shown = capsys.readouterr().out
@@ -147,7 +147,7 @@ def test_predictions_are_recorded_and_looked_back_on(lab: Lab, capsys: pytest.Ca
     assert "refused: right" in capsys.readouterr().out
     lab.predict("p1", "maybe")
     assert "not one of: in, tls" in capsys.readouterr().out
-    assert lab.progress.get("predictions", "p1") == "tls"
+    assert lab.record.get("predictions", "p1") == "tls"
 
 
 def test_checks_judge_files(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
@@ -157,7 +157,7 @@ def test_checks_judge_files(lab: Lab, capsys: pytest.CaptureFixture[str]) -> Non
         if answer:
             lab.workspace.write("answers/x.txt", answer)
         lab.check("sample.1")
-        words.append(lab.progress.get("checks", "sample.1"))
+        words.append(lab.record.get("checks", "sample.1"))
     assert words == ["not-attempted", "failed", "failed", "passed"]
     shown = capsys.readouterr().out
     assert "Bad topic." in shown
@@ -201,7 +201,7 @@ def test_reset_goes_back_to_the_start(lab: Lab) -> None:
     lab.reset()
     assert not lab.workspace.path("devices", "later.txt").exists()
     assert lab.workspace.path("devices", "prepared.txt").exists()
-    assert lab.progress.all("claims") == {}
+    assert lab.record.all("claims") == {}
 
 
 def test_damaged_progress_is_named(lab: Lab) -> None:

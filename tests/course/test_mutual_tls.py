@@ -70,7 +70,7 @@ def test_decisions_are_compared(lab: Lab, heard: Any, status: str, word: str) ->
     """Only the broker's own decisions pass; the first difference is named, never the right answer."""
     lab.workspace.write_json("answers/mutual-tls/decisions.json", heard)
     result = check(lab, 1)
-    assert (status, True) == (result.status, word in result.have), result
+    assert (status, True) == (result.status, word in result.observed), result
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_rules_are_tried(lab: Lab, site: Site, acl: Acl, status: str, word: str)
     """The course's rules pass; rules that lack one sentence or give one too many are told which."""
     site.broker.reload(acl)
     result = check(lab, 2)
-    assert (status, True) == (result.status, word in result.have), result
+    assert (status, True) == (result.status, word in result.observed), result
 
 
 def test_without_a_broker_nothing_is_proved(
@@ -110,6 +110,6 @@ def test_without_a_broker_nothing_is_proved(
     lab.close()
     other = open_lab("mutual-tls", workspace=tmp_path_factory.mktemp("other") / "w")
     try:
-        assert check(other, 2).have == "no broker is running in this lab"
+        assert check(other, 2).observed == "no broker is running in this lab"
     finally:
         other.close()

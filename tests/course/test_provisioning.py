@@ -103,7 +103,7 @@ def test_tokens_are_counted(lab: Lab, answer: Callable[..., bool], status: str, 
     """The right statement passes; each way of leaving something out is told what came of it."""
     race_for_tokens(lab, answer)
     result = check(lab, 1)
-    assert (status, True) == (result.status, word in result.have), result
+    assert (status, True) == (result.status, word in result.observed), result
 
 
 def test_a_stub_leaves_nothing(lab: Lab) -> None:
@@ -120,7 +120,7 @@ def test_a_stub_leaves_nothing(lab: Lab) -> None:
 def test_a_file_that_is_no_database(lab: Lab) -> None:
     """Garbage in the answer's place is told so."""
     lab.workspace.write("answers/provisioning/tokens.db", b"no database at all" * 100)
-    assert ("failed", True) == ((result := check(lab, 1)).status, "can't be read" in result.have)
+    assert ("failed", True) == ((result := check(lab, 1)).status, "can't be read" in result.observed)
 
 
 # --- the way back -------------------------------------------------------------------------------------------------
@@ -181,7 +181,7 @@ def test_the_way_back(
     """Release, token and first boot pass; each half of it is told what is missing."""
     answer(office)
     result = check(lab, 2)
-    assert (status, True) == (result.status, word in result.have), result
+    assert (status, True) == (result.status, word in result.observed), result
 
 
 def test_the_registry_is_a_table(lab: Lab, office: ProvisioningSite) -> None:

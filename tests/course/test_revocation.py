@@ -61,7 +61,7 @@ def test_verdicts_are_compared(lab: Lab, heard: Any, status: str, word: str) -> 
     make_lists(lab)
     lab.workspace.write_json("answers/revocation/verdicts.json", heard)
     result = check(lab, 1)
-    assert (status, True) == (result.status, word in result.have)
+    assert (status, True) == (result.status, word in result.observed)
 
 
 def by_the_book(site: Site) -> None:
@@ -115,13 +115,13 @@ def test_retiring_is_judged_by_what_the_broker_does(
     with revoking_broker(Store(lab.workspace)) as site:
         retire(site)
         result = check(lab, 2)
-    assert (status, True) == (result.status, word in result.have)
+    assert (status, True) == (result.status, word in result.observed)
 
 
 def test_without_a_broker_nothing_is_proved(lab: Lab) -> None:
     """A revoked device without a running broker is not enough."""
     Store(lab.workspace).revocations.revoke(RETIRED)
-    assert check(lab, 2).have == "no broker is running in this lab"
+    assert check(lab, 2).observed == "no broker is running in this lab"
 
 
 def test_a_deaf_broker_is_found_out(lab: Lab) -> None:
@@ -132,4 +132,4 @@ def test_a_deaf_broker_is_found_out(lab: Lab) -> None:
     with mutual_tls(store) as site:
         store.revocations.revoke(RETIRED)
         silence(site, RETIRED)
-        assert "accepted" in check(lab, 2).have
+        assert "accepted" in check(lab, 2).observed

@@ -87,8 +87,8 @@ def test_flows_are_tried(lab: Lab, flows: tuple[Flow, ...], status: str, words: 
     """The right flows pass; one that is missing, turned round or too much is told; and how that was found out."""
     hand_in_flows(lab, flows)
     result = check(lab, 1)
-    assert (status, True) == (result.status, words in result.have), result
-    assert ("a simulation" if how == "predicted" else "measured in the kernel") in result.have
+    assert (status, True) == (result.status, words in result.observed), result
+    assert ("a simulation" if how == "predicted" else "measured in the kernel") in result.observed
 
 
 def test_flows_that_make_no_sense(lab: Lab) -> None:
@@ -97,7 +97,7 @@ def test_flows_that_make_no_sense(lab: Lab) -> None:
         hand_in_flows(lab, [Flow("iot", "nowhere", "tcp", 1, "")])
     assert "not-attempted" == check(lab, 1).status
     lab.workspace.write(f"{SHELF}/flows.json", b"[1]")
-    assert ("failed", True) == ((result := check(lab, 1)).status, "can't be read" in result.have)
+    assert ("failed", True) == ((result := check(lab, 1)).status, "can't be read" in result.observed)
 
 
 # --- a script -----------------------------------------------------------------------------------------------------
@@ -148,14 +148,14 @@ def test_scripts_are_tried(lab: Lab, text: str, status: str, words: str) -> None
     """The right script passes; what each missing line costs, or an extra one, is told; strange words are refused."""
     hand_in_script(lab, text)
     result = check(lab, 2)
-    assert (status, True) == (result.status, words in result.have), result
+    assert (status, True) == (result.status, words in result.observed), result
 
 
 def test_a_script_that_the_real_program_refuses(lab: Lab, how: str) -> None:
     """What our parser takes and iptables does not is told in its words; only a kernel can know."""
     hand_in_script(lab, "iptables -N LAB\niptables -N LAB")
     result = check(lab, 2)
-    assert ("failed", how == "measured") == (result.status, "already exists" in result.have), result
+    assert ("failed", how == "measured") == (result.status, "already exists" in result.observed), result
 
 
 # --- what the lesson shows ----------------------------------------------------------------------------------------

@@ -71,10 +71,10 @@ def test_what_was_heard_is_compared(lab: Lab, site: Site, heard: Any, status: st
     """Only what the broker really says passes; the first difference is named, never the right answer."""
     lab.workspace.write_json("answers/start-here/knock.json", heard)
     result = check(lab, 1)
-    assert status == result.status, f"{result.have}; {result.look}"
+    assert status == result.status, f"{result.observed}; {result.advice}"
     if status == "failed":
-        assert word in result.have
-        assert "ALERT" not in result.have + result.asked + result.look
+        assert word in result.observed
+        assert "ALERT" not in result.observed + result.expected + result.advice
 
 
 def rogue(store: Store) -> Any:
@@ -113,7 +113,7 @@ def test_the_forgery_is_judged(
     store = Store(lab.workspace)
     store.save_intruder("impostor", forge(store))
     result = check(lab, 2)
-    assert (status, word in result.have) == (result.status, True)
+    assert (status, word in result.observed) == (result.status, True)
 
 
 def rogue_named(store: Store, name: str) -> Any:
@@ -131,17 +131,17 @@ def test_a_broker_that_refuses_everybody_passes_nobody(
     store.identity("sensor-001")
     lab.workspace.write_json("answers/start-here/knock.json", RIGHT)
     store.save_intruder("impostor", rogue(store))
-    assert {check(lab, number).have for number in (1, 2)} == {"no broker is running in this lab"}
+    assert {check(lab, number).observed for number in (1, 2)} == {"no broker is running in this lab"}
     with mutual_tls(store, require_certificate=False):
         results = [check(lab, number) for number in (1, 2)]
-    assert {(r.status, r.have) for r in results} == {("failed", "the broker refuses sensor-001 too")}
+    assert {(r.status, r.observed) for r in results} == {("failed", "the broker refuses sensor-001 too")}
 
 
 def test_a_file_that_is_no_certificate_is_told(lab: Lab) -> None:
     """Junk in place of the forged certificate is named in the result, without a traceback."""
     path = lab.workspace.write("intruders/impostor.crt", "junk")
     lab.check("start-here.2")
-    assert lab.progress.get("checks", "start-here.2") == "failed"
+    assert lab.record.get("checks", "start-here.2") == "failed"
     with pytest.raises(WorkspaceCorruptError) as caught:
         check(lab, 2)
     assert path == caught.value.path

@@ -108,7 +108,7 @@ def test_borders(lab: Lab, answer: Callable[[Model], list[str]], status: str, wo
     """The right function passes; each way of taking one thing for another is told on which model it shows."""
     hand_in_exposed(lab, answer)
     result = check(lab, 1)
-    assert (status, True) == (result.status, words in result.have), result
+    assert (status, True) == (result.status, words in result.observed), result
 
 
 def test_the_twin_gives_the_expected_answer() -> None:
@@ -129,7 +129,7 @@ def test_a_stub_leaves_nothing(lab: Lab) -> None:
         hand_in_exposed(lab, stub)
     assert "not-attempted" == check(lab, 1).status
     lab.workspace.write(f"{SHELF}/exposed.json", b"{}")
-    assert ("failed", True) == ((result := check(lab, 1)).status, "can't be read" in result.have)
+    assert ("failed", True) == ((result := check(lab, 1)).status, "can't be read" in result.observed)
 
 
 # --- scores -------------------------------------------------------------------------------------------------------
@@ -166,7 +166,7 @@ def test_scores(lab: Lab, rows: list[Row], status: str, words: str) -> None:
     """Scores that agree with what was seen and with each other pass; each kind of disagreement is told."""
     hand_in_register(lab, rows)
     result = check(lab, 2)
-    assert (status, True) == (result.status, words in result.have), result
+    assert (status, True) == (result.status, words in result.observed), result
 
 
 def test_a_disagreement_with_the_course_is_no_fault(lab: Lab) -> None:

@@ -61,7 +61,7 @@ def test_walks_are_compared(lab: Lab, heard: Any, status: str, word: str) -> Non
     make_inputs(lab, Capture((Chunk("server", 0.0, STREAM),)))
     lab.workspace.write_json("answers/tls/records.json", heard)
     result = check(lab, 1)
-    assert (status, True) == (result.status, word in result.have)
+    assert (status, True) == (result.status, word in result.observed)
 
 
 @pytest.mark.tool
@@ -88,11 +88,11 @@ def test_suites_are_judged_by_what_the_broker_takes(  # noqa: PLR0917
     """AEAD with forward secrecy passes while the device is in; a weak suite, or a device locked out, does not."""
     with old_broker(lab.workspace, folder=MENDED, ciphers=suites, lowest=lowest):
         result = check(lab, 2)
-    assert (status, True) == (result.status, word in result.have), result
+    assert (status, True) == (result.status, word in result.observed), result
 
 
 def test_the_answer_is_not_given_away(lab: Lab, openssl: object) -> None:
     """A failed check names no suite."""
     with old_broker(lab.workspace, folder=MENDED):
         result = check(lab, 2)
-    assert "TLS_" not in result.have + result.asked + result.look
+    assert "TLS_" not in result.observed + result.expected + result.advice

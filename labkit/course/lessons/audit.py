@@ -123,28 +123,31 @@ def _check_remediation(lab: Lab) -> CheckResult:
     """Hold both reports against each other, and look whether each mended item has its plan."""
     folder = lab.workspace.path(SHELF)
     if not (folder / "after.json").exists():
-        return CheckResult("not-attempted", asked="complete PLANS and mend(), then run the cell below them")
+        return CheckResult(
+            "not-attempted", expected="complete PLANS and mend(), then run the cell below them"
+        )
     try:
         before, after = (read_report(folder / name) for name in ("before.json", "after.json"))
         plans = json.loads((folder / "plans.json").read_text(encoding="utf-8"))
     except (ReportUnreadableError, OSError, ValueError) as error:
-        return CheckResult("failed", have=f"a report can't be read: {error}", look="run the cell again")
+        return CheckResult("failed", observed=f"a report can't be read: {error}", advice="run the cell again")
     changes = compare(before, after)
     mended = [change.item.id for change in changes if change.kind == "mended"]
     if broken := [change for change in changes if change.kind == "broken"]:
         first = broken[0]
         return CheckResult(
             "failed",
-            have=f"{first.item.id} did not fail before, and fails now: {first.new[0].what}",
-            asked="what was right stays right",
-            look="which of your steps touched it? lab.reset() brings the weak plant back",
+            observed=f"{first.item.id} did not fail before, and fails now: {first.new[0].what}",
+            expected="what was right stays right",
+            advice="which of your steps touched it? lab.reset() brings the weak plant back",
         )
     if len(mended) < LEAST_MENDED:
         return CheckResult(
             "failed",
-            have=f"{len(mended)} items that failed pass now" + (f": {', '.join(mended)}" if mended else ""),
-            asked=f"at least {LEAST_MENDED}",
-            look="read the evidence of the items that you meant to mend: what does it still say?",
+            observed=f"{len(mended)} items that failed pass now"
+            + (f": {', '.join(mended)}" if mended else ""),
+            expected=f"at least {LEAST_MENDED}",
+            advice="read the evidence of the items that you meant to mend: what does it still say?",
         )
     return _judge_plans(mended, plans)
 
@@ -156,25 +159,25 @@ def _judge_plans(mended: Sequence[str], plans: object) -> CheckResult:
         if len(text.split()) < LEAST_WORDS:
             return CheckResult(
                 "failed",
-                have=f"the plan for {item} has {len(text.split())} words",
-                asked="a paragraph a mended item: what is wrong here, who does what, and how you see that it is done",
-                look="write it for somebody who has to do it on Monday",
+                observed=f"the plan for {item} has {len(text.split())} words",
+                expected="a paragraph a mended item: what is wrong here, who does what, and how you see that it is done",
+                advice="write it for somebody who has to do it on Monday",
             )
         if text in {BY_ID[item].remedy, " ".join(BY_ID[item].steps)}:
             return CheckResult(
-                "failed", have=f"the plan for {item} is the checklist's own text", asked="a plan for this plant",
-                look="name the file, the person and the day",
+                "failed", observed=f"the plan for {item} is the checklist's own text", expected="a plan for this plant",
+                advice="name the file, the person and the day",
             )  # fmt: skip
     planned = [item for item in mended if item in written]
     if len(planned) < LEAST_MENDED:
         return CheckResult(
             "failed",
-            have=f"{len(planned)} of the {len(mended)} mended items have a plan",
-            asked=f"at least {LEAST_MENDED} with one",
-            look="the keys of PLANS are ids of items",
+            observed=f"{len(planned)} of the {len(mended)} mended items have a plan",
+            expected=f"at least {LEAST_MENDED} with one",
+            advice="the keys of PLANS are ids of items",
         )
     return CheckResult(
-        "passed", have=f"mended: {', '.join(mended)}; nothing broken, and {len(planned)} plans"
+        "passed", observed=f"mended: {', '.join(mended)}; nothing broken, and {len(planned)} plans"
     )
 
 
@@ -208,11 +211,13 @@ def _check_privacy(lab: Lab) -> CheckResult:
     """Judge what the reader's function made of each reading."""
     path = lab.workspace.path(SHELF, "payloads.json")
     if not path.exists():
-        return CheckResult("not-attempted", asked="complete less(), then run the cell below it")
+        return CheckResult("not-attempted", expected="complete less(), then run the cell below it")
     try:
         results = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        return CheckResult("failed", have=f"the results can't be read: {error}", look="run the cell again")
+        return CheckResult(
+            "failed", observed=f"the results can't be read: {error}", advice="run the cell again"
+        )
     looks = {
         "too-much": "do you name what may leave, or what may not? The third reading has a field that is new",
         "too-fine": "to which multiple is it rounded? The table has the steps",
@@ -224,10 +229,10 @@ def _check_privacy(lab: Lab) -> CheckResult:
         if findings:
             first = findings[0]
             return CheckResult(
-                "failed", have=f"reading {number}, {first.subject}: {first.message}",
-                asked="what somebody needs, as coarse as they can use it, and nothing else", look=looks[first.rule],
+                "failed", observed=f"reading {number}, {first.subject}: {first.message}",
+                expected="what somebody needs, as coarse as they can use it, and nothing else", advice=looks[first.rule],
             )  # fmt: skip
-    return CheckResult("passed", have="three readings, and nothing left the device that nobody needs")
+    return CheckResult("passed", observed="three readings, and nothing left the device that nobody needs")
 
 
 # --- exercise 3: what we are made of (I5) ---------------------------------------------------------------------------
@@ -277,28 +282,32 @@ def _check_holes(lab: Lab) -> CheckResult:
     """Compare what the reader's function found with what is there."""
     path = lab.workspace.path(SHELF, "holes.json")
     if not path.exists():
-        return CheckResult("not-attempted", asked="complete holes(), then run the cell below it")
+        return CheckResult("not-attempted", expected="complete holes(), then run the cell below it")
     try:
         ours, old = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, TypeError) as error:
-        return CheckResult("failed", have=f"the result can't be read: {error}", look="run the cell again")
+        return CheckResult(
+            "failed", observed=f"the result can't be read: {error}", advice="run the cell again"
+        )
     for name, result, wanted in (
         ("our lock", ours, _known(lock_text())),
         ("the old lock", old, _known(OLD_LOCK)),
     ):
         if missing := sorted(set(wanted) - set(result)):
             return CheckResult(
-                "failed", have=f"in {name}, {missing[0]} has a hole and is not among those found",
-                asked="the names of all packages that are older than the version that mended a hole",
-                look="9 is less than 16, and '9' is not less than '16'",
+                "failed", observed=f"in {name}, {missing[0]} has a hole and is not among those found",
+                expected="the names of all packages that are older than the version that mended a hole",
+                advice="9 is less than 16, and '9' is not less than '16'",
             )  # fmt: skip
         if stray := sorted(set(result) - set(wanted)):
             return CheckResult(
-                "failed", have=f"in {name}, {stray[0]} was found, and it has no hole on the list",
-                asked="only packages that are older than the version that mended a hole",
-                look="10 is more than 5, and '10' is not more than '5'",
+                "failed", observed=f"in {name}, {stray[0]} was found, and it has no hole on the list",
+                expected="only packages that are older than the version that mended a hole",
+                advice="10 is more than 5, and '10' is not more than '5'",
             )  # fmt: skip
-    return CheckResult("passed", have=f"our lock has no hole that is on the list; the old one has {len(old)}")
+    return CheckResult(
+        "passed", observed=f"our lock has no hole that is on the list; the old one has {len(old)}"
+    )
 
 
 CHECKS = (

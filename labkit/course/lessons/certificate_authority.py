@@ -130,16 +130,16 @@ def _check_root(lab: Lab) -> CheckResult:
     """Lint the reader's root, and see that it signed itself."""
     path = lab.workspace.path(SHELF, "root.crt")
     if not path.exists():
-        return CheckResult("not-attempted", asked="complete make_root(), then run the cell below it")
+        return CheckResult("not-attempted", expected="complete make_root(), then run the cell below it")
     certificate = read_certificate(path)
     try:
         certificate.verify_directly_issued_by(certificate)
     except Exception:  # noqa: BLE001 - of several libraries' kinds; the answer is the same
         return CheckResult(
             "failed",
-            have="a certificate that its own key did not sign",
-            asked="a root: subject and issuer are the same, and so are the keys",
-            look="the key that signs is the key whose public half is in the certificate",
+            observed="a certificate that its own key did not sign",
+            expected="a root: subject and issuer are the same, and so are the keys",
+            advice="the key that signs is the key whose public half is in the certificate",
         )
     found = [
         f
@@ -149,12 +149,12 @@ def _check_root(lab: Lab) -> CheckResult:
     if found:
         return CheckResult(
             "failed",
-            have=f"{found[0].rule}: {found[0].message}",
-            asked="a root without findings",
-            look=found[0].advice,
+            observed=f"{found[0].rule}: {found[0].message}",
+            expected="a root without findings",
+            advice=found[0].advice,
         )
     return CheckResult(
-        "passed", have="a root that says what it is, critically, and the linter has nothing to add"
+        "passed", observed="a root that says what it is, critically, and the linter has nothing to add"
     )
 
 
@@ -163,7 +163,7 @@ def _check_names(lab: Lab) -> CheckResult:
     try:
         heard: Any = lab.workspace.read_json(f"{SHELF}/names.json")
     except FileNotFoundError:
-        return CheckResult("not-attempted", asked="complete name_rule(), then run the cell below it")
+        return CheckResult("not-attempted", expected="complete name_rule(), then run the cell below it")
     heard = heard if isinstance(heard, dict) else {}
     for path in sorted(lab.workspace.path(SHELF, "specimens").glob("*.der")):
         label = path.stem.replace("-", " ")
@@ -171,11 +171,11 @@ def _check_names(lab: Lab) -> CheckResult:
         if heard.get(label) != _true_verdict(certificate):
             return CheckResult(
                 "failed",
-                have=f"for {label!r} your rule says {heard.get(label)!r}",
-                asked="count, grammar, reserved or ok, in that order of looking",
-                look=f"its subject is {certificate.subject.rfc4514_string()!r}; does your pattern match *all* of it?",
+                observed=f"for {label!r} your rule says {heard.get(label)!r}",
+                expected="count, grammar, reserved or ok, in that order of looking",
+                advice=f"its subject is {certificate.subject.rfc4514_string()!r}; does your pattern match *all* of it?",
             )
-    return CheckResult("passed", have="five specimens, and the library's grammar says the same")
+    return CheckResult("passed", observed="five specimens, and the library's grammar says the same")
 
 
 CHECKS = (

@@ -202,37 +202,37 @@ def _check_interval(lab: Lab) -> CheckResult:
     """Look at the record of what the board did with each payload."""
     path = lab.workspace.path(SHELF, "interval.json")
     if not path.exists():
-        return CheckResult("not-attempted", asked="complete interval(), then send the commands below it")
+        return CheckResult("not-attempted", expected="complete interval(), then send the commands below it")
     try:
         did = {row["payload"].encode("latin-1"): str(row["did"]) for row in json.loads(path.read_text())}
     except (ValueError, KeyError, TypeError, AttributeError):
-        return CheckResult("failed", have="the record can't be read", look="send the commands again")
+        return CheckResult("failed", observed="the record can't be read", advice="send the commands again")
     for payload, wanted in PAYLOADS:
         found = did.get(payload, "nothing")
         shown = _short(payload.decode("latin-1"))
         if found.startswith("crashed"):
             return CheckResult(
                 "failed",
-                have=f"{shown!r} ended the program ({found.removeprefix('crashed: ')})",
-                asked="whatever comes in, the device goes on: ValueError for what makes no sense, and nothing else",
-                look="which of your lines can raise something else, or return something that is no number?",
+                observed=f"{shown!r} ended the program ({found.removeprefix('crashed: ')})",
+                expected="whatever comes in, the device goes on: ValueError for what makes no sense, and nothing else",
+                advice="which of your lines can raise something else, or return something that is no number?",
             )
         if wanted is None and found != "refused":
             return CheckResult(
                 "failed",
-                have=f"{shown!r}: the interval was {found}",
-                asked="5 to 86,400 whole seconds; everything else is refused",
-                look="what do you know of the value before you compare it? In Python True is a number.",
+                observed=f"{shown!r}: the interval was {found}",
+                expected="5 to 86,400 whole seconds; everything else is refused",
+                advice="what do you know of the value before you compare it? In Python True is a number.",
             )
         if wanted is not None and found != f"set to {wanted}":
             return CheckResult(
                 "failed",
-                have=f"{shown!r}: {found}",
-                asked=f"the interval is {wanted} seconds then",
-                look="are both ends of the range allowed?",
+                observed=f"{shown!r}: {found}",
+                expected=f"the interval is {wanted} seconds then",
+                advice="are both ends of the range allowed?",
             )
     return CheckResult(
-        "passed", have=f"{len(PAYLOADS)} commands over MQTT, 3 obeyed, the rest refused, no crash"
+        "passed", observed=f"{len(PAYLOADS)} commands over MQTT, 3 obeyed, the rest refused, no crash"
     )
 
 
@@ -257,45 +257,45 @@ def _check_sealed(lab: Lab) -> CheckResult:
     folder = lab.workspace.path("scratch", PLANT, "boards", DEVICE)
     files = BoardFiles(folder)
     if not files.exists:
-        return CheckResult("not-attempted", asked="run the cells of the lesson up to here first")
+        return CheckResult("not-attempted", expected="run the cells of the lesson up to here first")
     flash, efuses = files.load()
     places = {part.label: part for part in COURSE_TABLE}
     dump = flash.read(places["fctry"].offset, places["fctry"].size)
     keys = flash.read(places["nvs_keys"].offset, places["nvs_keys"].size)
     if not efuses.flash_encryption_enabled:
-        return CheckResult("not-attempted", asked="turn flash encryption on first, in the cells above")
+        return CheckResult("not-attempted", expected="turn flash encryption on first, in the cells above")
     if keys.strip(b"\xff") == b"" and pem_in(dump):
-        return CheckResult("not-attempted", asked="complete seal(), then run it on the bench")
+        return CheckResult("not-attempted", expected="complete seal(), then run it on the bench")
     if pem_in(dump) or _readable(dump):
         return CheckResult(
             "failed",
-            have="a dump of the partition fctry can be read as it is",
-            asked="its values are encrypted",
-            look="encrypt_nvs makes the partition; where does your function write it?",
+            observed="a dump of the partition fctry can be read as it is",
+            expected="its values are encrypted",
+            advice="encrypt_nvs makes the partition; where does your function write it?",
         )
     if _bare(keys):
         return CheckResult(
             "failed",
-            have="the keys lie in the partition nvs_keys in the clear; a dump has lock and key",
-            asked="the keys are protected by the flash encryption",
-            look="esptool write-flash has an option for that",
+            observed="the keys lie in the partition nvs_keys in the clear; a dump has lock and key",
+            expected="the keys are protected by the flash encryption",
+            advice="esptool write-flash has an option for that",
         )
     values = chip_values(flash, efuses)
     if values is None:
         return CheckResult(
             "failed",
-            have="the chip itself can't read its values either",
-            asked="what the node reads is its identity",
-            look="is the key in nvs_keys the one that fctry was encrypted with?",
+            observed="the chip itself can't read its values either",
+            expected="what the node reads is its identity",
+            advice="is the key in nvs_keys the one that fctry was encrypted with?",
         )
     if values.get("device_id") != DEVICE or "PRIVATE KEY" not in values.get("key", ""):
         return CheckResult(
             "failed",
-            have="the partition holds something else than the identity of the device",
-            asked=f"the values of {DEVICE}",
-            look="what does seal() do with the values that it is given?",
+            observed="the partition holds something else than the identity of the device",
+            expected=f"the values of {DEVICE}",
+            advice="what does seal() do with the values that it is given?",
         )
-    return CheckResult("passed", have="a thief's dump is noise; the chip reads its identity")
+    return CheckResult("passed", observed="a thief's dump is noise; the chip reads its identity")
 
 
 def _readable(dump: bytes) -> bool:

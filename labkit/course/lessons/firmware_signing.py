@@ -262,22 +262,22 @@ def _check_vault(lab: Lab) -> CheckResult:
     """Look at the board's fuses and flash as the chip does, and try an unsigned image on a copy."""
     files = BoardFiles(vault_folder(lab))
     if not files.exists:
-        return CheckResult("not-attempted", asked="run the cells of *Secure Boot* first")
+        return CheckResult("not-attempted", expected="run the cells of *Secure Boot* first")
     flash, efuses = files.load()
     blank = flash.read(efuses.chip.bootloader_offset, SECTOR) == b"\xff" * SECTOR
     if blank and not efuses.secure_boot_digests:
-        return CheckResult("not-attempted", asked="complete lock(), then run the cell below it")
+        return CheckResult("not-attempted", expected="complete lock(), then run the cell below it")
     found = boot(NorFlash(flash.image()), efuses.copy())
     again = "vault.board.renew() takes a new board; on a real one there is none"
     if not efuses.secure_boot_enabled:
         return CheckResult(
-            "failed", have=f"Secure Boot is off; {len(efuses.secure_boot_digests)} digests are burned",
-            asked="a digest, and the fuse that switches it on", look="which fuse is it on the ESP32? the lesson burned it",
+            "failed", observed=f"Secure Boot is off; {len(efuses.secure_boot_digests)} digests are burned",
+            expected="a digest, and the fuse that switches it on", advice="which fuse is it on the ESP32? the lesson burned it",
         )  # fmt: skip
     if not found.booted:
         return CheckResult(
-            "failed", have=f"the board does not start any more: {found.outcome}",
-            asked="a board that boots", look=f"what has to be signed before the fuses? {again}",
+            "failed", observed=f"the board does not start any more: {found.outcome}",
+            expected="a board that boots", advice=f"what has to be signed before the fuses? {again}",
         )  # fmt: skip
     return _judge_lock(flash, efuses, found)
 
@@ -285,12 +285,12 @@ def _check_vault(lab: Lab) -> CheckResult:
 def _judge_lock(flash: NorFlash, efuses: Any, found: Any) -> CheckResult:
     if len(trusted_keys(efuses)) != 1:
         return CheckResult(
-            "failed", have="the chip can't read the digest", asked="one digest that the ROM can read"
+            "failed", observed="the chip can't read the digest", expected="one digest that the ROM can read"
         )
     if not efuses.jtag_disabled:
         return CheckResult(
-            "failed", have="JTAG is open: a debugger reads and writes whatever the code may",
-            asked="JTAG off as well", look="burn-efuse takes several fuses in one line",
+            "failed", observed="JTAG is open: a debugger reads and writes whatever the code may",
+            expected="JTAG off as well", advice="burn-efuse takes several fuses in one line",
         )  # fmt: skip
     copy = NorFlash(flash.image())
     slot = found.slot
@@ -299,8 +299,8 @@ def _judge_lock(flash: NorFlash, efuses: Any, found: Any) -> CheckResult:
     copy.program(slot.offset, image)
     refused = boot(copy, efuses.copy()).outcome
     if refused.accepted:
-        return CheckResult("failed", have="an unsigned image boots", asked="refused at boot")
-    return CheckResult("passed", have=f"it boots what was signed, and says to the rest: {refused.reason}")
+        return CheckResult("failed", observed="an unsigned image boots", expected="refused at boot")
+    return CheckResult("passed", observed=f"it boots what was signed, and says to the rest: {refused.reason}")
 
 
 def unsigned(signed: bytes) -> bytes:

@@ -141,17 +141,17 @@ def check_take(lab: Lab) -> CheckResult:
     try:
         told = lab.workspace.read_json(f"{SHELF}/take.json")
     except FileNotFoundError:
-        return CheckResult("not-attempted", asked="complete take(), then run the cell below it")
+        return CheckResult("not-attempted", expected="complete take(), then run the cell below it")
     wanted = {name: (reason, slot) for name, (_, _, (reason, slot)) in _cases().items()}
     if not isinstance(told, dict) or set(told) != set(wanted):
         return CheckResult(
-            "failed", have="the file on the shelf is not what try_take writes", look="run it again"
+            "failed", observed="the file on the shelf is not what try_take writes", advice="run it again"
         )
     for name, (reason, slot) in wanted.items():
         found = _judge_take(name, told[name], reason, slot)
         if found is not None:
             return found
-    return CheckResult("passed", have=f"{len(wanted)} updates, each taken or refused for its reason")
+    return CheckResult("passed", observed=f"{len(wanted)} updates, each taken or refused for its reason")
 
 
 def _judge_take(name: str, each: dict[str, Any], reason: str, slot: bytes) -> CheckResult | None:
@@ -165,27 +165,27 @@ def _judge_take(name: str, each: dict[str, Any], reason: str, slot: bytes) -> Ch
         }
         return CheckResult(
             "failed",
-            have=f"{name}: your function says {each['reason']!r}",
-            asked="another verdict",
-            look=looks[reason],
+            observed=f"{name}: your function says {each['reason']!r}",
+            expected="another verdict",
+            advice=looks[reason],
         )
     if reason == "image-long":
         # Up to the header's size bytes may be there, and not one more.
         if each["length"] <= 6_000:
             return None
         return CheckResult(
-            "failed", have=f"{name}: {each['length']:,} bytes are in the slot", asked="at most what the header promises",
-            look="compare before you write",
+            "failed", observed=f"{name}: {each['length']:,} bytes are in the slot", expected="at most what the header promises",
+            advice="compare before you write",
         )  # fmt: skip
     if each["sha256"] != hashlib.sha256(slot).hexdigest():
         return CheckResult(
-            "failed", have=f"{name}: {each['length']:,} bytes are in the slot, and they are others",
-            asked=f"{len(slot):,} bytes" if slot else "an untouched slot", look="what do you write, and when?",
+            "failed", observed=f"{name}: {each['length']:,} bytes are in the slot, and they are others",
+            expected=f"{len(slot):,} bytes" if slot else "an untouched slot", advice="what do you write, and when?",
         )  # fmt: skip
     size = int(name.rpartition(" ")[2]) if reason == "ok" else 0
     if size and each["longest"] > size:
         return CheckResult(
-            "failed", have=f"{name}: one piece of {each['longest']:,} bytes was written",
-            asked="pieces no longer than the chunks: a megabyte does not fit into memory", look="write as you read",
+            "failed", observed=f"{name}: one piece of {each['longest']:,} bytes was written",
+            expected="pieces no longer than the chunks: a megabyte does not fit into memory", advice="write as you read",
         )  # fmt: skip
     return None

@@ -133,19 +133,19 @@ def _check_decisions(lab: Lab) -> CheckResult:
     try:
         heard: Any = lab.workspace.read_json(f"{SHELF}/decisions.json")
     except FileNotFoundError:
-        return CheckResult("not-attempted", asked="complete may_write(), then run the cell below it")
+        return CheckResult("not-attempted", expected="complete may_write(), then run the cell below it")
     heard = heard if isinstance(heard, dict) else {}
     for case, wanted in model_of(DEVICE_ACL, CASES).items():
         if heard.get(case) is not wanted:
             user, topic = CASES[case]
             return CheckResult(
                 "failed",
-                have=f"{case!r}: for {user!r} and {topic} you say {heard.get(case)!r}",
-                asked="what the broker decides",
-                look="compare level by level; # takes what is left, even nothing; are both equally long otherwise?",
+                observed=f"{case!r}: for {user!r} and {topic} you say {heard.get(case)!r}",
+                expected="what the broker decides",
+                advice="compare level by level; # takes what is left, even nothing; are both equally long otherwise?",
             )
     return CheckResult(
-        "passed", have=f"{len(CASES)} decisions, the hostile one included, as the broker takes them"
+        "passed", observed=f"{len(CASES)} decisions, the hostile one included, as the broker takes them"
     )
 
 
@@ -155,24 +155,24 @@ def _check_rules(lab: Lab) -> CheckResult:
     if running is None:
         return CheckResult(
             "failed",
-            have="no broker is running in this lab",
-            asked="the broker of *Who are you, then?*",
-            look="run its cell again",
+            observed="no broker is running in this lab",
+            expected="the broker of *Who are you, then?*",
+            advice="run its cell again",
         )
     text = (running.folder / "acl.conf").read_text(encoding="utf-8")
     if "devices/#" in text and "pattern readwrite devices/#" in text:
-        return CheckResult("not-attempted", asked="complete rules(), then run the cell below it")
+        return CheckResult("not-attempted", expected="complete rules(), then run the cell below it")
     site = Site(Store(lab.workspace), running)
     wrong = [(sentence, outcome) for sentence, held, outcome in try_rules(site) if not held]
     if wrong:
         sentence, outcome = wrong[0]
         return CheckResult(
             "failed",
-            have=f"{len(wrong)} of seven are not as they should be; first: {sentence!r} ({outcome})",
-            asked="devices speak and hear below their own names; the operator commands and hears all",
-            look="which rule is for everybody, and which for one user? who writes, and who reads?",
+            observed=f"{len(wrong)} of seven are not as they should be; first: {sentence!r} ({outcome})",
+            expected="devices speak and hear below their own names; the operator commands and hears all",
+            advice="which rule is for everybody, and which for one user? who writes, and who reads?",
         )
-    return CheckResult("passed", have="all seven, tried on the running broker")
+    return CheckResult("passed", observed="all seven, tried on the running broker")
 
 
 CHECKS = (

@@ -190,46 +190,48 @@ def _check_spend(lab: Lab) -> CheckResult:
     """Look into the database on the shelf: who was told that a token is theirs, and what it says itself."""
     path = lab.workspace.path(SHELF, "tokens.db")
     if not path.exists():
-        return CheckResult("not-attempted", asked="complete spend(), then run the race below it")
+        return CheckResult("not-attempted", expected="complete spend(), then run the race below it")
     try:
         told = _winners(path)
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
             used = dict(db.execute("SELECT token, used_by FROM tokens WHERE used_by IS NOT NULL").fetchall())
             winners = dict(db.execute("SELECT token, who FROM winners").fetchall())
     except sqlite3.Error as error:
-        return CheckResult("failed", have=f"the database can't be read: {error}", look="run the race again")
+        return CheckResult(
+            "failed", observed=f"the database can't be read: {error}", advice="run the race again"
+        )
     good = {f"token-{number:02d}" for number in range(GOOD)}
     twice = sorted(token for token, number in told.items() if number > 1)
     if twice:
         return CheckResult(
             "failed",
-            have=f"{len(twice)} tokens were given to more than one client, {twice[0]} to {told[twice[0]]} of them",
-            asked="of eight clients at once, one is told that the token is theirs",
-            look="what may happen between your look at the row and your change of it?",
+            observed=f"{len(twice)} tokens were given to more than one client, {twice[0]} to {told[twice[0]]} of them",
+            expected="of eight clients at once, one is told that the token is theirs",
+            advice="what may happen between your look at the row and your change of it?",
         )
     if stray := sorted(set(told) - good):
         return CheckResult(
             "failed",
-            have=f"somebody was given the token {stray[0]!r}",
-            asked="nobody is given a token that has run out, or one that is not there",
-            look="which conditions does your statement name?",
+            observed=f"somebody was given the token {stray[0]!r}",
+            expected="nobody is given a token that has run out, or one that is not there",
+            advice="which conditions does your statement name?",
         )
     if missing := sorted(good - set(told)):
         return CheckResult(
             "failed",
-            have=f"nobody was given {missing[0]}",
-            asked="each good token is somebody's",
-            look="what does your function return when it has changed a row?",
+            observed=f"nobody was given {missing[0]}",
+            expected="each good token is somebody's",
+            advice="what does your function return when it has changed a row?",
         )
     if used != winners:
         return CheckResult(
             "failed",
-            have="the table of tokens names other clients than those that were told so",
-            asked="used_by says who it was",
-            look="write who into the row, in the same statement",
+            observed="the table of tokens names other clients than those that were told so",
+            expected="used_by says who it was",
+            advice="write who into the row, in the same statement",
         )
     return CheckResult(
-        "passed", have=f"{GOOD} tokens, {GOOD} winners, and the two hostile ones were nobody's"
+        "passed", observed=f"{GOOD} tokens, {GOOD} winners, and the two hostile ones were nobody's"
     )
 
 
@@ -240,36 +242,36 @@ def _check_return(lab: Lab) -> CheckResult:
     """Look into the plant's registry, and at what lies on the device's board."""
     path = lab.workspace.path("scratch", PLANT, "registry/fleet.db")
     if not path.exists():
-        return CheckResult("not-attempted", asked="run the cells of *The alarm* first")
+        return CheckResult("not-attempted", expected="run the cells of *The alarm* first")
     with Registry.open(path) as registry, registry.read() as tx:
         try:
             device = tx.fleet.get(CLONED)
         except DeviceUnknownError:
-            return CheckResult("not-attempted", asked="run the cells of *The alarm* first")
+            return CheckResult("not-attempted", expected="run the cells of *The alarm* first")
         found = tx.certificates.of(CLONED)
         actions = [event.action for event in tx.trail.events(CLONED)]
     if device.state is State.QUARANTINED:
         return CheckResult(
             "not-attempted",
-            asked=f"complete bring_back(), then run the cell below it: {CLONED} is in quarantine",
+            expected=f"complete bring_back(), then run the cell below it: {CLONED} is in quarantine",
         )
     if "clone-alarm" not in actions:
-        return CheckResult("not-attempted", asked="run the cells of *The alarm* first")
+        return CheckResult("not-attempted", expected="run the cells of *The alarm* first")
     counting = [each for each in found if each.status is not Status.ENDED]
     if device.state is not State.ENROLLED or len(counting) != 1:
         return CheckResult(
             "failed",
-            have=f"{CLONED} is {device.state}, with {len(counting)} certificates that count",
-            asked="a device that is enrolled, with one",
-            look="out of quarantine it has no certificate; how does a device come by its first one?",
+            observed=f"{CLONED} is {device.state}, with {len(counting)} certificates that count",
+            expected="a device that is enrolled, with one",
+            advice="out of quarantine it has no certificate; how does a device come by its first one?",
         )
     held = [each for each in found if each.reason is Reason.CERTIFICATE_HOLD]
     if not held or counting[0].entry.key in {each.entry.key for each in found if each is not counting[0]}:
         return CheckResult(
             "failed",
-            have="what the thief has is not held",
-            asked="the old certificates stay ended",
-            look="lab.reset(), then run the cells from the top",
+            observed="what the thief has is not held",
+            expected="the old certificates stay ended",
+            advice="lab.reset(), then run the cells from the top",
         )
     board = lab.workspace.path("scratch", PLANT, "scratch/boards", CLONED)
     chains = [p.read_bytes() for p in board.glob("*.crt")] if board.is_dir() else []
@@ -277,12 +279,12 @@ def _check_return(lab: Lab) -> CheckResult:
     if not any(chain.startswith(wanted) for chain in chains):
         return CheckResult(
             "failed",
-            have="the device's store does not hold the certificate that counts",
-            asked="a device that has made its own key and stored its chain",
-            look="new_board(name) is a device with a token; what did sensor-001 do with its own?",
+            observed="the device's store does not hold the certificate that counts",
+            expected="a device that has made its own key and stored its chain",
+            advice="new_board(name) is a device with a token; what did sensor-001 do with its own?",
         )
     return CheckResult(
-        "passed", have=f"{CLONED} is back with a new key; what the thief copied stays on the list"
+        "passed", observed=f"{CLONED} is back with a new key; what the thief copied stays on the list"
     )
 
 

@@ -198,7 +198,7 @@ def _check_judge(lab: Lab) -> CheckResult:
     try:
         heard: Any = lab.workspace.read_json(f"{SHELF}/verdicts.json")
     except FileNotFoundError:
-        return CheckResult("not-attempted", asked="complete judge(), then run the cells below it")
+        return CheckResult("not-attempted", expected="complete judge(), then run the cells below it")
     store, now = Store(lab.workspace), SYSTEM_CLOCK.now()
     issuer, serial = store.certificate("intermediate"), store.certificate("sensor-008").serial_number
     other = store.certificate("broker").serial_number
@@ -216,11 +216,11 @@ def _check_judge(lab: Lab) -> CheckResult:
         if heard.get(case) != wanted:
             return CheckResult(
                 "failed",
-                have=f"for {case!r} your judge says {heard.get(case)!r}, and labkit says something else",
-                asked="the signature first, then the time, and only then the serial number",
-                look="issuer.public_key() made the signature, or it did not; next_update_utc has an end",
+                observed=f"for {case!r} your judge says {heard.get(case)!r}, and labkit says something else",
+                expected="the signature first, then the time, and only then the serial number",
+                advice="issuer.public_key() made the signature, or it did not; next_update_utc has an end",
             )
-    return CheckResult("passed", have="four verdicts, and labkit's are the same")
+    return CheckResult("passed", observed="four verdicts, and labkit's are the same")
 
 
 def _check_retire(lab: Lab) -> CheckResult:
@@ -230,14 +230,15 @@ def _check_retire(lab: Lab) -> CheckResult:
     running = running_broker(lab)
     if not serial or serial not in store.revocations.revoked():
         return CheckResult(
-            "not-attempted", asked=f"complete retire(), then run the cell below it: {RETIRED} is not revoked"
+            "not-attempted",
+            expected=f"complete retire(), then run the cell below it: {RETIRED} is not revoked",
         )
     if running is None:
         return CheckResult(
             "failed",
-            have="no broker is running in this lab",
-            asked="the broker of *Tell the broker*",
-            look="run its cell again",
+            observed="no broker is running in this lab",
+            expected="the broker of *Tell the broker*",
+            advice="run its cell again",
         )
     if (
         rules.Rule("deny", "#", user=RETIRED)
@@ -245,26 +246,26 @@ def _check_retire(lab: Lab) -> CheckResult:
     ):
         return CheckResult(
             "failed",
-            have=f"{RETIRED} is on the list, and a session that it has open may still speak",
-            asked="the rules to take everything from it",
-            look="which function silenced sensor-009?",
+            observed=f"{RETIRED} is on the list, and a session that it has open may still speak",
+            expected="the rules to take everything from it",
+            advice="which function silenced sensor-009?",
         )
     control, retired = _attempt(lab, running, "sensor-001"), _attempt(lab, running, RETIRED)
     if not control.accepted:
         return CheckResult(
             "failed",
-            have=f"the broker says to sensor-001: {control}",
-            asked="a broker that lets healthy devices in",
-            look="lab.reset(), then run the cells from the top",
+            observed=f"the broker says to sensor-001: {control}",
+            expected="a broker that lets healthy devices in",
+            advice="lab.reset(), then run the cells from the top",
         )
     if retired.detail.get("alert") != "certificate_revoked":
         return CheckResult(
             "failed",
-            have=f"{RETIRED} is on the list, and the broker says to it: {retired}",
-            asked="a broker that goes by the list that you made",
-            look="the list on disk is new; who has told the broker?",
+            observed=f"{RETIRED} is on the list, and the broker says to it: {retired}",
+            expected="a broker that goes by the list that you made",
+            advice="the list on disk is new; who has told the broker?",
         )
-    return CheckResult("passed", have="on the list, refused for that, silenced, and sensor-001 is in")
+    return CheckResult("passed", observed="on the list, refused for that, silenced, and sensor-001 is in")
 
 
 def _attempt(lab: Lab, running: Any, name: str) -> Outcome:

@@ -189,13 +189,15 @@ def _check_flows(lab: Lab) -> CheckResult:
     """Derive rules from the flows on the shelf, and try every pair under them."""
     path = lab.workspace.path(SHELF, "flows.json")
     if not path.exists():
-        return CheckResult("not-attempted", asked="complete the list of flows, then hand it in")
+        return CheckResult("not-attempted", expected="complete the list of flows, then hand it in")
     try:
         plan = Plan(
             COURSE_ZONES, tuple(Flow(**each) for each in json.loads(path.read_text(encoding="utf-8")))
         )
     except (ValueError, TypeError) as error:
-        return CheckResult("failed", have=f"the flows can't be read: {error}", look="hand them in again")
+        return CheckResult(
+            "failed", observed=f"the flows can't be read: {error}", advice="hand them in again"
+        )
     with segmented_plant() as plant:
         for node in (ROUTER, "backend"):
             plant.apply(node, derive(plan, node))
@@ -204,16 +206,16 @@ def _check_flows(lab: Lab) -> CheckResult:
     if cut_off:
         words = sorted({f"{c.source} to {c.destination}" for c in cut_off})
         return CheckResult(
-            "failed", have=f"{len(cut_off) // 2} flows are cut off, between {', '.join(words)} ({how})",
-            asked="everybody in the table can do what they have to", look="read the table row by row; who opens the connection?",
+            "failed", observed=f"{len(cut_off) // 2} flows are cut off, between {', '.join(words)} ({how})",
+            expected="everybody in the table can do what they have to", advice="read the table row by row; who opens the connection?",
         )  # fmt: skip
     if surplus:
         return CheckResult(
-            "failed", have=f"{surplus[0].source} reaches {surplus[0].destination} on {surplus[0].protocol} {surplus[0].port} ({how})",
-            asked="nobody reaches what the table does not name", look="which row of the table is that?",
+            "failed", observed=f"{surplus[0].source} reaches {surplus[0].destination} on {surplus[0].protocol} {surplus[0].port} ({how})",
+            expected="nobody reaches what the table does not name", advice="which row of the table is that?",
         )  # fmt: skip
     return CheckResult(
-        "passed", have=f"{len(NEEDED)} flows are open in both families and nothing else is ({how})"
+        "passed", observed=f"{len(NEEDED)} flows are open in both families and nothing else is ({how})"
     )
 
 
@@ -277,13 +279,13 @@ def _check_script(lab: Lab) -> CheckResult:
     """Type the script on the shelf on the broker's machine, and try what it must and must not let in."""
     path = lab.workspace.path(SHELF, "rules.sh")
     if not path.exists():
-        return CheckResult("not-attempted", asked="complete the script, then hand it in")
+        return CheckResult("not-attempted", expected="complete the script, then hand it in")
     with segmented_plant() as plant:
         try:
             plant.type_commands("backend", path.read_text(encoding="utf-8"))
         except (FormatError, NetworkError) as error:
             return CheckResult(
-                "failed", have=error.message, asked="a script that can be run", look=error.advice
+                "failed", observed=error.message, expected="a script that can be run", advice=error.advice
             )
         wrong = [(text, wanted, got) for text, wanted, got in trials(plant) if got.accepted != wanted]
         how = plant.how
@@ -292,11 +294,11 @@ def _check_script(lab: Lab) -> CheckResult:
         rule = got.detail.get("rule", "no rule stands in the way")
         return CheckResult(
             "failed",
-            have=f"{text}: {'it can not' if wanted else 'it can'}; {rule} ({how}; {len(wrong)} of {TRIALS} are wrong)",
-            asked=f"{text}: {'yes' if wanted else 'no'}",
-            look="follow that packet through your rules from the top; and its answer",
+            observed=f"{text}: {'it can not' if wanted else 'it can'}; {rule} ({how}; {len(wrong)} of {TRIALS} are wrong)",
+            expected=f"{text}: {'yes' if wanted else 'no'}",
+            advice="follow that packet through your rules from the top; and its answer",
         )
-    return CheckResult("passed", have=f"all {TRIALS} sentences hold, in both families ({how})")
+    return CheckResult("passed", observed=f"all {TRIALS} sentences hold, in both families ({how})")
 
 
 CHECKS = (

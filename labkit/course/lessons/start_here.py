@@ -112,22 +112,22 @@ def _device(lab: Lab) -> Identity:
 
 _NO_BROKER = CheckResult(
     "failed",
-    have="no broker is running in this lab",
-    asked="the broker of *Start the broker* must run while the check looks",
-    look="run the cell with mutual_tls again",
+    observed="no broker is running in this lab",
+    expected="the broker of *Start the broker* must run while the check looks",
+    advice="run the cell with mutual_tls again",
 )
 _SICK_BROKER = CheckResult(
     "failed",
-    have="the broker refuses sensor-001 too",
-    asked="a broker that lets the device in: without that, no refusal proves anything",
-    look="lab.reset(), then run the cells from the top",
+    observed="the broker refuses sensor-001 too",
+    expected="a broker that lets the device in: without that, no refusal proves anything",
+    advice="lab.reset(), then run the cells from the top",
 )
 
 _OPEN_BROKER = CheckResult(
     "failed",
-    have="the broker does not turn away, during TLS, who has no certificate",
-    asked="the lesson's broker, which asks everybody for a certificate",
-    look="lab.reset(), then run the cells from the top",
+    observed="the broker does not turn away, during TLS, who has no certificate",
+    expected="the lesson's broker, which asks everybody for a certificate",
+    advice="lab.reset(), then run the cells from the top",
 )
 
 
@@ -136,7 +136,7 @@ def _check_knock(lab: Lab) -> CheckResult:
     try:
         heard: Any = lab.workspace.read_json("answers/start-here/knock.json")
     except FileNotFoundError:
-        return CheckResult("not-attempted", asked="complete knock(), then run the cells below it")
+        return CheckResult("not-attempted", expected="complete knock(), then run the cells below it")
     control, nobody, old = _attempt(lab, _device(lab)), _attempt(lab, None), _attempt(lab, None, tls="1.2")
     if control is None or nobody is None or old is None:
         return _NO_BROKER
@@ -155,34 +155,34 @@ def _check_knock(lab: Lab) -> CheckResult:
     if wrong:
         return CheckResult(
             "failed",
-            have=f"for {wrong[0]} you heard {heard.get(wrong[0])!r}, and our own knock heard something else",
-            asked="what the broker really says, or 'silence' where it waits for us to speak",
-            look="read before you write, give the broker a second, and return the reason of the SSLError",
+            observed=f"for {wrong[0]} you heard {heard.get(wrong[0])!r}, and our own knock heard something else",
+            expected="what the broker really says, or 'silence' where it waits for us to speak",
+            advice="read before you write, give the broker a second, and return the reason of the SSLError",
         )
-    return CheckResult("passed", have="three knocks, and ours heard the same")
+    return CheckResult("passed", observed="three knocks, and ours heard the same")
 
 
 def _check_impostor(lab: Lab) -> CheckResult:
     """Look at the impostor's certificate, then see whether the broker falls for it."""
     certificate, key = (lab.workspace.path("intruders", f"impostor.{suffix}") for suffix in ("crt", "key"))
     if not certificate.exists():
-        return CheckResult("not-attempted", asked="complete forge(), then run the cell below it")
+        return CheckResult("not-attempted", expected="complete forge(), then run the cell below it")
     store = Store(lab.workspace)
     forged = describe(read_certificate(certificate))
     true = describe(store.certificate("sensor-001"))
     if (forged.subject, forged.issuer) != (true.subject, true.issuer):
         return CheckResult(
             "failed",
-            have=f"a certificate for {forged.subject}, issued by {forged.issuer}",
-            asked=f"one for {true.subject}, issued by {true.issuer}: the same names to the letter",
-            look="store.names has the names of both authorities",
+            observed=f"a certificate for {forged.subject}, issued by {forged.issuer}",
+            expected=f"one for {true.subject}, issued by {true.issuer}: the same names to the letter",
+            advice="store.names has the names of both authorities",
         )
     if verify(certificate, trust=store.trust_anchor, untrusted=store.intermediate).ok:
         return CheckResult(
             "failed",
-            have="a certificate that our own authority signed",
-            asked="one from an authority with a key of its own",
-            look="Authority.new_root makes a key; store.authority() is ours",
+            observed="a certificate that our own authority signed",
+            expected="one from an authority with a key of its own",
+            advice="Authority.new_root makes a key; store.authority() is ours",
         )
     control, intruder = _attempt(lab, _device(lab)), _attempt(lab, Identity(certificate, key))
     if control is None or intruder is None:
@@ -192,11 +192,11 @@ def _check_impostor(lab: Lab) -> CheckResult:
     if intruder.reason != "unknown-ca":
         return CheckResult(
             "failed",
-            have=f"the broker says: {intruder}",
-            asked="a refusal because the authority is unknown",
-            look="is the certificate still valid, and for clients?",
+            observed=f"the broker says: {intruder}",
+            expected="a refusal because the authority is unknown",
+            advice="is the certificate still valid, and for clients?",
         )
-    return CheckResult("passed", have="same names, another key, and the broker was not impressed")
+    return CheckResult("passed", observed="same names, another key, and the broker was not impressed")
 
 
 CHECKS = (

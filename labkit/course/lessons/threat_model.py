@@ -182,22 +182,24 @@ def _check_exposed(lab: Lab) -> CheckResult:
     """Compare what was handed in with what is so."""
     path = lab.workspace.path(SHELF, "exposed.json")
     if not path.exists():
-        return CheckResult("not-attempted", asked="complete exposed(), then hand it in")
+        return CheckResult("not-attempted", expected="complete exposed(), then hand it in")
     try:
         said = {name: list(map(str, json.loads(path.read_text(encoding="utf-8"))[name])) for name in MODELS}
     except (ValueError, KeyError, TypeError) as error:
-        return CheckResult("failed", have=f"the answer can't be read: {error!r}", look="hand it in again")
+        return CheckResult(
+            "failed", observed=f"the answer can't be read: {error!r}", advice="hand it in again"
+        )
     for name, right in EXPECTED.items():
         missing, stray = sorted(set(right) - set(said[name])), sorted(set(said[name]) - set(right))
         if missing or stray:
             return CheckResult(
                 "failed",
-                have=f"{name}: {_number(missing, 'missing')}, {_number(stray, 'too much')}",
-                asked="flows that cross a border and lack one of the three protections",
-                look="how do you know in which border an element lies, and that all three are there?",
+                observed=f"{name}: {_number(missing, 'missing')}, {_number(stray, 'too much')}",
+                expected="flows that cross a border and lack one of the three protections",
+                advice="how do you know in which border an element lies, and that all three are there?",
             )
     total = sum(len(found) for found in EXPECTED.values())
-    return CheckResult("passed", have=f"{total} flows on three models, the riddle among them")
+    return CheckResult("passed", observed=f"{total} flows on three models, the riddle among them")
 
 
 def _number(flows: list[str], word: str) -> str:
@@ -242,25 +244,25 @@ def _check_register(lab: Lab) -> CheckResult:
     """Hold the register in the workspace against what the reader has seen, and against itself."""
     register = load_register(lab.workspace)
     if not register.risks:
-        return CheckResult("not-attempted", asked="complete my_scores(), then hand it in")
+        return CheckResult("not-attempted", expected="complete my_scores(), then hand it in")
     if missing := [name for name in TO_SCORE if name not in register.risks]:
         return CheckResult(
             "failed",
-            have=f"{len(missing)} threats have no score",
-            asked="all twelve",
-            look=f"{missing[0]}, for example",
+            observed=f"{len(missing)} threats have no score",
+            expected="all twelve",
+            advice=f"{missing[0]}, for example",
         )
     risks = {name: register.risks[name] for name in TO_SCORE}
     for broken, have, look in _objections(risks):
         if broken:
             return CheckResult(
                 "failed",
-                have=have,
-                asked="scores that agree with the scales, with what you saw, and with each other",
-                look=look,
+                observed=have,
+                expected="scores that agree with the scales, with what you saw, and with each other",
+                advice=look,
             )
     top = Register(risks).ranked()[0]
-    return CheckResult("passed", have=f"twelve risks; the first is {top.threat}, with {top.score} points")
+    return CheckResult("passed", observed=f"twelve risks; the first is {top.threat}, with {top.score} points")
 
 
 def _objections(risks: dict[str, Risk]) -> Iterable[tuple[bool, str, str]]:

@@ -155,7 +155,7 @@ def _check_records(lab: Lab) -> CheckResult:
     try:
         heard: Any = lab.workspace.read_json(f"{SHELF}/records.json")
     except FileNotFoundError:
-        return CheckResult("not-attempted", asked="complete walk(), then run the cell below it")
+        return CheckResult("not-attempted", expected="complete walk(), then run the cell below it")
     heard = heard if isinstance(heard, dict) else {}
     for name in ("real", "cut off", "hostile"):
         wanted = _walked(lab.workspace.path(f"{SHELF}/{name.replace(' ', '-')}.bin").read_bytes())
@@ -164,26 +164,26 @@ def _check_records(lab: Lab) -> CheckResult:
             count = len(told) if isinstance(told, list) else told
             return CheckResult(
                 "failed",
-                have=f"for {name!r} you found: {count}" + (" records" if isinstance(count, int) else ""),
-                asked="every complete record as [type, length]; a refusal where a length is a lie",
-                look="is the length checked before it is used? does the loop stop where a record is cut off?",
+                observed=f"for {name!r} you found: {count}" + (" records" if isinstance(count, int) else ""),
+                expected="every complete record as [type, length]; a refusal where a length is a lie",
+                advice="is the length checked before it is used? does the loop stop where a record is cut off?",
             )
-    return CheckResult("passed", have="three inputs, and labkit walks the same way")
+    return CheckResult("passed", observed="three inputs, and labkit walks the same way")
 
 
 def _check_suites(lab: Lab) -> CheckResult:
     """Offer the running broker everything, and log in."""
     running = running_broker(lab, MENDED)
     if running is None:
-        return CheckResult("not-attempted", asked="complete choose(), then run the cell below it")
+        return CheckResult("not-attempted", expected="complete choose(), then run the cell below it")
     endpoint, trust = Endpoint(running.host, running.port), lab.workspace.path(MENDED, "root.crt")
     control = probe(endpoint, trust=trust, tls="1.2", username=USER, password=PASSWORD)
     if not control.accepted:
         return CheckResult(
             "failed",
-            have=f"a TLS 1.2 device with ECDHE and RSA does not get in: {control}",
-            asked="a broker that the device still reaches",
-            look="the broker's key is RSA, so ECDHE-ECDSA-… can't be agreed on; is the lowest version too high?",
+            observed=f"a TLS 1.2 device with ECDHE and RSA does not get in: {control}",
+            expected="a broker that the device still reaches",
+            advice="the broker's key is RSA, so ECDHE-ECDSA-… can't be agreed on; is the lowest version too high?",
         )
     weak = [
         offer for offer in offer_suites(endpoint) if offer.accepted and offer.suite and offer.suite.faults
@@ -191,9 +191,9 @@ def _check_suites(lab: Lab) -> CheckResult:
     if weak:
         return CheckResult(
             "failed",
-            have=f"the broker takes {len(weak)} weak suites; one of them has {' and '.join(weak[0].row()[3].split(', '))}",
-            asked="none with a fault",
-            look="ECDHE in front means forward secrecy, GCM or POLY1305 at the end means AEAD",
+            observed=f"the broker takes {len(weak)} weak suites; one of them has {' and '.join(weak[0].row()[3].split(', '))}",
+            expected="none with a fault",
+            advice="ECDHE in front means forward secrecy, GCM or POLY1305 at the end means AEAD",
         )
     old = [
         offer.version
@@ -202,9 +202,9 @@ def _check_suites(lab: Lab) -> CheckResult:
     ]
     if old:
         return CheckResult(
-            "failed", have=f"the broker takes TLS {old[0]}", asked="1.2 and newer", look="lowest"
+            "failed", observed=f"the broker takes TLS {old[0]}", expected="1.2 and newer", advice="lowest"
         )
-    return CheckResult("passed", have="nothing weak is taken, and the device is in")
+    return CheckResult("passed", observed="nothing weak is taken, and the device is in")
 
 
 CHECKS = (

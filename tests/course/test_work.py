@@ -1,0 +1,134 @@
+"""What a judge reads of a student's files, and how it calls a student's functions."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from labkit.course.answers import Answer
+from labkit.course.catalogue import whose
+from labkit.course.exercise import NOBODY, Draw, Exercise
+from labkit.course.work import Work
+from labkit.errors import AnswerUnreadableError, NotebookError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from labkit.workspace import Workspace
+
+SAMPLE = Exercise(
+    "sample", "Sample", 1, (), needs_broker=False, vary=lambda draw: {"n": draw.number("n", 1, 9)}
+)
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Any:
+    """Return the work of a student, who has written one file."""
+    (tmp_path / "answers").mkdir()
+    (tmp_path / "answers/plan.json").write_text('{"a": 1}', encoding="utf-8")
+    with Work(SAMPLE, tmp_path, "ada") as opened:
+        yield opened
+
+
+def test_plain_files_are_read(work: Work) -> None:
+    """A plain file is read; one that is not there is None; neither is changed."""
+    assert {"a": 1} == work.json("answers/plan.json")
+    assert work.json("answers/other.json") is None
+    assert work.data("answers/plan.json/below") is None
+    assert ["plan.json"] == work.names("answers")
+    assert [] == work.names("nowhere")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links and pipes")
+@pytest.mark.parametrize(
+    "trick", ["link", "folder-link", "pipe", "folder", "large", "outside", "binary", "deep"]
+)
+def test_what_an_enemy_left_is_refused(work: Work, tmp_path: Path, trick: str) -> None:
+    """A link, a pipe, a folder, too much, another folder, or text that is none: one clear error each, and no wait."""
+    secret = tmp_path.parent / f"secret-{tmp_path.name}"
+    secret.write_text('{"password": "x"}', encoding="utf-8")
+    target, name = tmp_path / "answers/trick.json", "answers/trick.json"
+    if trick == "link":
+        target.symlink_to(secret)
+    elif trick == "folder-link":
+        (tmp_path / "linked").symlink_to(tmp_path / "answers")
+        name = "linked/plan.json"
+    elif trick == "pipe":
+        os.mkfifo(target)
+    elif trick == "folder":
+        target.mkdir()
+    elif trick == "large":
+        target.write_bytes(b" " * (1 << 21))
+    elif trick == "outside":
+        name = f"answers/../../{secret.name}"
+    elif trick == "binary":
+        target.write_bytes(b"\xff\xfe\x00")
+    else:
+        target.write_text("[" * 100_000, encoding="utf-8")
+    with pytest.raises(AnswerUnreadableError):
+        work.json(name)
+    assert {"a": 1} == work.json("answers/plan.json")
+
+
+def test_the_judges_place_is_gone_afterwards(tmp_path: Path) -> None:
+    """What the judge made is its own, and removed at the end."""
+    with Work(SAMPLE, tmp_path, "ada") as work:
+        place = work.scratch.root
+        assert place.exists()
+        assert tmp_path not in place.parents
+    assert not place.exists()
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_functions_are_called_in_a_process_of_their_own() -> None:
+    """Values come back as they are, errors by name, and what is printed counts for nothing."""
+    double = Answer("import math\nprint('[]')\ndef double(x):\n    return x * 2\n", "double")
+    assert [2, "abab", b"\x01\x01", [1, 1]] == [r.value for r in double.ask([[1], ["ab"], [b"\x01"], [[1]]])]
+    (reply,) = double.ask([[None]])
+    assert "TypeError" in reply.error
+
+
+@pytest.mark.parametrize(
+    ("source", "word"),
+    [
+        ("import os; os._exit(0)", "ended the process"),
+        (
+            'import os; os.write(1, b\'[{"value": 2, "error": ""}] \')\ndef f(x): os._exit(0)',
+            "ended the process",
+        ),
+        ("def f(x):\n    while True: pass", "did not come back"),
+        ("def f(x): raise NotImplementedError('no')", "NotImplementedError: no"),
+        ("def g(x): return 2", "KeyError"),
+        ("def f(x", "SyntaxError"),
+        ("import sys; sys.exit(0)", "SystemExit"),
+        ("def f(x): return x.__class__.__mro__[-1].__subclasses__()[0]", ""),
+    ],
+)
+def test_functions_that_misbehave_are_an_answer_too(source: str, word: str) -> None:
+    """A function that ends its process, forges output, hangs or is none replies with an error, not with a value."""
+    (reply,) = Answer(source, "f").ask([[1]], seconds=5)
+    assert word in reply.error
+    assert reply.value != 2
+
+
+def test_variants_are_for_ever_and_differ() -> None:
+    """The same student draws the same values in any order, and a class does not draw all the same."""
+    one, other = Draw("sample", "ada"), Draw("sample", "ada")
+    assert other.number("b", 1, 99) == [one.number("a", 1, 99), one.number("b", 1, 99)][1]
+    assert 6 < len({Draw("sample", f"s{i}").number("a", 1, 9) for i in range(99)}) <= 9
+    assert 2 == len(set(one.several("c", ("x", "y", "z"), 2)))
+    assert SAMPLE.variant("ada") == SAMPLE.variant("ada")
+    assert 1 <= SAMPLE.variant("ada").n <= 9
+
+
+def test_who_works_here_is_remembered(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A student id is kept; the grader's word is stronger than the notebook's; nonsense is refused."""
+    assert NOBODY == whose(workspace)
+    assert "ada" == whose(workspace, "ada") == whose(workspace)
+    with pytest.raises(NotebookError):
+        whose(workspace, "../../etc")
+    assert "ada" == whose(workspace)
+    monkeypatch.setenv("LABKIT_STUDENT", "grace")
+    assert "grace" == whose(workspace, "ada")

@@ -176,11 +176,8 @@ def _read(source: Source) -> Any:
 
 
 def _stable_id(cell: Any, seen: set[str]) -> str:
-    base = str(
-        cell.metadata.get("exercise")
-        or cell.metadata.get("written")
-        or hashlib.sha1(cell.source.encode()).hexdigest()[:10]
-    )  # noqa: S324 - no secret
+    named = cell.metadata.get("exercise") or cell.metadata.get("written")
+    base = str(named or hashlib.sha1(cell.source.encode()).hexdigest()[:10])  # noqa: S324 - no secret
     base = base.replace(".", "-")
     name, number = base, 2
     while name in seen:

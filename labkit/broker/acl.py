@@ -159,6 +159,66 @@ def decide(
     return bool(_first(patterns, topic, access))
 
 
+def decide_subscription(
+    acl: Acl, *, username: str, client_id: str, pattern: str, version: tuple[int, ...] = (2, 1)
+) -> bool:
+    """Return whether everything that a topic filter stands for may be read.
+
+    Mosquitto grants every subscription and looks at each message when it delivers it. A broker that decides when
+    somebody subscribes has to ask this instead: one rule has to cover the whole filter. Several rules that cover it
+    only together are not enough, so that the answer errs on the side of no.
+
+    Args:
+        acl: The list.
+        username: The user name.
+        client_id: The client id.
+        pattern: The topic filter.
+        version: See `decide`; the careful reading of patterns without it.
+
+    Does not check: who the user really is.
+    """
+    if not _is_filter(pattern) or any(mark in name for name in (username, client_id) for mark in "+#"):
+        return False
+    names: dict[str, str | None] = {"%u": username, "%c": client_id}
+    mine = [
+        (rule.access, _filled(rule.topic, names, version) if rule.pattern else rule.topic)
+        for rule in acl.rules
+        if rule.pattern or rule.user == username
+    ]
+    if any(access == "deny" and topic is not None and _overlap(topic, pattern) for access, topic in mine):
+        return False
+    return any(
+        access in {"read", "readwrite"} and topic is not None and _covers(topic, pattern)
+        for access, topic in mine
+    )
+
+
+def _covers(allowed: str, wanted: str) -> bool:
+    """Return whether one filter matches whatever another matches."""
+    if wanted.startswith("$") and allowed[:1] in {"+", "#"}:
+        return False
+    ours, theirs = allowed.split("/"), wanted.split("/")
+    for position, level in enumerate(ours):
+        if level == "#":
+            return True
+        if position >= len(theirs) or theirs[position] == "#" or level not in {"+", theirs[position]}:
+            return False
+    return len(ours) == len(theirs)
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Return whether there may be a topic that both filters match."""
+    ours, theirs = one.split("/"), other.split("/")
+    for level, their in zip(ours, theirs, strict=False):
+        if "#" in {level, their}:
+            return True
+        if level != their and "+" not in {level, their}:
+            return False
+    longer = ours if len(ours) > len(theirs) else theirs
+    # "a/#" matches "a" too (MQTT 5 §4.7.1.2).
+    return len(ours) == len(theirs) or longer[min(len(ours), len(theirs))] == "#"
+
+
 def _never(topic: str, access: str) -> bool:
     # The broker's own topics are nobody's to write, but for the state of a bridge; $share is for subscribing only.
     own = topic.startswith("$SYS") and access == "write"
@@ -199,18 +259,23 @@ def _matches(pattern: str, topic: str) -> bool:
     return len(wanted) == len(given)
 
 
-def _topic(topic: str, number: int, *, pattern: bool) -> str:
+def _is_filter(topic: str) -> bool:
     levels = topic.split("/")
-    bad = (
-        not _is_one_line(topic)
-        or any(
-            "#" in level and (level != "#" or index < len(levels) - 1) for index, level in enumerate(levels)
+    return (
+        _is_one_line(topic)
+        and all(
+            "#" not in level or (level == "#" and not levels[index + 1 :])
+            for index, level in enumerate(levels)
         )
-        or any("+" in level and level != "+" for level in levels)
-        or len(levels) > _LEVELS
+        and all("+" not in level or level == "+" for level in levels)
+        and len(levels) <= _LEVELS
     )
-    if bad:
+
+
+def _topic(topic: str, number: int, *, pattern: bool) -> str:
+    if not _is_filter(topic):
         raise _bad(number, f"{topic!r} is not a topic filter")
+    levels = topic.split("/")
     if pattern and any(_PLACE.search(level) and level not in {"%u", "%c"} for level in levels):
         # 2.0 fills it in anywhere, 2.1 only between slashes.
         raise _bad(number, f"{topic!r}: %u and %c take a whole level of the topic")

@@ -255,6 +255,10 @@ class Authority:
         common = names.operator_name(name)
         return self._issue_one(OPERATOR, common, device_names(common), request=request, renew=renew)
 
+    def issue_broker(self) -> Issued:
+        """Issue a client certificate to the broker, which asks other services what clients may do."""
+        return self._issue_one(OPERATOR, names.BROKER, device_names(names.BROKER), request=None, renew=False)
+
     def issue_many(
         self, device_ids: Iterable[str], *, profile: Profile = DEVICE, renew: bool = False, batch: int = BATCH
     ) -> Iterator[Issued]:

@@ -24,6 +24,9 @@ DEVICE_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 OPERATORS = frozenset({"admin", "operator", "auditor"})
 """Names for people. Only `Authority.issue_operator` gives them out."""
 
+BROKER = "broker"
+"""The name of a broker where it asks other services. Only `Authority.issue_broker` gives it out."""
+
 FILE_NAMES = frozenset(
     {"aux", "con", "nul", "prn"} | {f"{port}{n}" for port in ("com", "lpt") for n in range(10)}
 )
@@ -37,7 +40,7 @@ RESERVED = (
             "all",
             "anonymous",
             "any",
-            "broker",
+            BROKER,
             "ca",
             "intermediate",
             "localhost",

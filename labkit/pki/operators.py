@@ -10,11 +10,12 @@ from labkit.errors import AuthorityMissingError, NotIssuedError
 from labkit.pki.authority import Authority, Issued
 from labkit.pki.identities import IdentityFiles, read_certificate, verify_pair
 from labkit.pki.keys import Key
-from labkit.pki.names import operator_name
+from labkit.pki.names import BROKER, operator_name
 from labkit.pki.profiles import ROOT
 from labkit.workspace import make_folder, os_errors, write_together
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from labkit.workspace import Workspace
@@ -66,12 +67,11 @@ class Operators:
         Raises:
             NameRefusedError: It is no operator's name.
         """
-        files = self._files(operator_name(name))
-        with self._workspace.transaction():
-            there = files.certificate.exists() and files.key.exists()
-            if there and verify_pair(files).not_valid_after_utc > self._clock.now():
-                return files
-            return self._save(name, self.authority().issue_operator(name))
+        return self._ensured(operator_name(name), lambda: self.authority().issue_operator(name))
+
+    def broker(self) -> IdentityFiles:
+        """Return the identity with which a broker asks other services; `Caller` takes it for no operator's."""
+        return self._ensured(BROKER, lambda: self.authority().issue_broker())
 
     def existing(self, name: str) -> IdentityFiles:
         """Return an operator's identity that is there.
@@ -87,6 +87,14 @@ class Operators:
                 name=name,
             )
         return files
+
+    def _ensured(self, name: str, issue: Callable[[], Issued]) -> IdentityFiles:
+        files = self._files(name)
+        with self._workspace.transaction():
+            there = files.certificate.exists() and files.key.exists()
+            if there and verify_pair(files).not_valid_after_utc > self._clock.now():
+                return files
+            return self._save(name, issue())
 
     def _files(self, name: str) -> IdentityFiles:
         path = self._workspace.path

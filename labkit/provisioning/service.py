@@ -7,6 +7,7 @@
 | GET /config | a device with its certificate | what it needs for its work |
 | GET /crl, /healthz | anybody | the revocation list; whether the service works |
 | /devices, /tokens, … | an operator with a certificate of another authority | the fleet |
+| POST /broker-auth/… | a broker, with the certificate that was made for it | what its clients may do |
 | /.well-known/est/… | devices that speak EST (RFC 7030) | see `est` |
 """
 
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import FastAPI
 
 from labkit import errors
-from labkit.provisioning import device_routes, est, operator_routes
+from labkit.provisioning import broker_routes, device_routes, est, operator_routes
 from labkit.provisioning.device_routes import SECRETS
 from labkit.provisioning.messages import PROBLEMS
 from labkit.provisioning.office import Office
@@ -51,10 +52,12 @@ def application(options: Mapping[str, Any]) -> Gate:
     """
     office = Office.open(options)
     office.publication.keep_fresh()
+    caller = Caller(office.operators_certificate, office.issuer.certificate)
     return Gate(
-        _routes(office),
+        _routes(office, caller),
         limits=Limits(**options.get("limits", {})),
         log=DecisionLog(office.decisions),
+        unlimited=caller.presents_broker,
     )
 
 
@@ -68,7 +71,7 @@ def problem_of(error: errors.LabError) -> Problem:
     return Problem(code, PROBLEMS[code], detail) if code in PROBLEMS else common(code)
 
 
-def _routes(office: Office) -> FastAPI:
+def _routes(office: Office, caller: Caller) -> FastAPI:
     app = FastAPI(
         title="Provisioning",
         version="1",
@@ -79,9 +82,14 @@ def _routes(office: Office) -> FastAPI:
         responses={"4XX": {"description": "A refusal, with a code and advice."}},
     )
     app.state.office = office
-    caller = Caller(office.operators_certificate, office.issuer.certificate)
     add_handlers(app, problem_of, secrets=SECRETS)
     device_routes.add_public(app, office)
-    for add in (device_routes.add_device, operator_routes.add_fleet, operator_routes.add_life, est.add):
+    for add in (
+        device_routes.add_device,
+        operator_routes.add_fleet,
+        operator_routes.add_life,
+        broker_routes.add,
+        est.add,
+    ):
         add(app, office, caller)
     return app

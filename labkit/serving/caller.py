@@ -8,6 +8,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
 from labkit.clock import SYSTEM_CLOCK, Clock
+from labkit.pki.names import BROKER, OPERATORS
 from labkit.pki.template import common_name
 from labkit.serving.gate import Refused
 from labkit.serving.peer import peer_certificate
@@ -63,8 +64,31 @@ class Caller:
         if certificate.not_valid_after_utc <= self._clock.now():
             raise unknown("certificate-expired")
         name = common_name(certificate.subject)
+        if name not in OPERATORS:  # a program's, such as the broker's
+            raise unknown("not-an-operator")
         decision_of(request).actor = name
         return name
+
+    def broker(self, request: Request) -> None:
+        """Verify that a broker asks, with the certificate that the operators' authority gave it.
+
+        Raises:
+            Refused: Its problem's `code` is `certificate-missing`, `not-a-broker` or `certificate-expired`.
+        """
+        _, certificate = self._presented(request)
+        if not self._is_broker(certificate):
+            raise unknown("not-a-broker")
+        if certificate.not_valid_after_utc <= self._clock.now():
+            raise unknown("certificate-expired")
+        decision_of(request).actor = BROKER
+
+    def presents_broker(self, scope: Mapping[str, Any]) -> bool:
+        """Return whether a connection presents a broker's certificate, before its request is read.
+
+        Does not check: whether it has run out; `broker` does.
+        """
+        der = peer_certificate(scope)
+        return der is not None and self._is_broker(x509.load_der_x509_certificate(der))
 
     def presents_operator(self, scope: Mapping[str, Any]) -> bool:
         """Return whether a connection presents an operator's certificate, before its request is read.
@@ -73,6 +97,9 @@ class Caller:
         """
         der = peer_certificate(scope)
         return der is not None and _issued_by(x509.load_der_x509_certificate(der), self._operators)
+
+    def _is_broker(self, certificate: x509.Certificate) -> bool:
+        return _issued_by(certificate, self._operators) and common_name(certificate.subject) == BROKER
 
     @staticmethod
     def _presented(request: Request) -> tuple[bytes, x509.Certificate]:

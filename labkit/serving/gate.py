@@ -101,6 +101,7 @@ class Gate:
         limits: How much an address may ask for.
         log: Where decisions are written.
         body_bytes: Returns how long the body of a request may be, by what its connection says of who asks.
+        unlimited: Returns whether a connection may ask as often as it likes: a broker asks for its whole fleet.
     """
 
     def __init__(
@@ -110,8 +111,10 @@ class Gate:
         limits: Limits,
         log: DecisionLog,
         body_bytes: Callable[[Scope], int] = lambda _: BODY_BYTES,
+        unlimited: Callable[[Scope], bool] = lambda _: False,
     ) -> None:
         self._application = application
+        self._unlimited = unlimited
         self._body_bytes = body_bytes
         self._requests = RateLimit(limits.requests_per_minute)
         self._failures = RateLimit(limits.failures_per_minute)
@@ -149,10 +152,11 @@ class Gate:
     async def _handle(
         self, scope: Scope, receive: Receive, answer: _Answer, decision: Decision, address: str
     ) -> Problem | None:
-        wait = max(self._requests.wait(address), self._failures.wait(address))
-        if wait:
-            return common("rate-limited", Retry_After=str(math.ceil(wait)))
-        self._requests.count(address)
+        if not self._unlimited(scope):
+            wait = max(self._requests.wait(address), self._failures.wait(address))
+            if wait:
+                return common("rate-limited", Retry_After=str(math.ceil(wait)))
+            self._requests.count(address)
         try:
             body = await _whole_body(scope, receive, self._body_bytes(scope))
             await self._application(scope, _replay(body, receive), answer)

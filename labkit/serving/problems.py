@@ -51,6 +51,7 @@ COMMON: Mapping[str, Kind] = {
 WHO: Mapping[str, Kind] = {
     "certificate-missing": Kind(401, "A client certificate is needed", "Present one in the TLS handshake."),
     "not-an-operator": Kind(403, "This is for operators", "Use a certificate of the operators' authority."),
+    "not-a-broker": Kind(403, "This is for the broker", "Use the certificate that was made for the broker."),
     "not-a-device": Kind(403, "This is for devices", "Use the device's certificate."),
     "certificate-unknown": Kind(403, "This certificate is not in the registry", "Enrol with a token."),
     "certificate-expired": Kind(403, "This certificate has run out", "Ask an operator for a fresh token."),

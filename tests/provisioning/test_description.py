@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 UNLIMITED = {"requests_per_minute": 0.0, "failures_per_minute": 0.0}
 CASES = 10_000 if os.environ.get("LABKIT_TEST_FULL") else 1_300
 STRANGERS = {
-    "certificate-missing", "credentials-missing", "not-an-operator", "not-a-device", "token-unknown",
+    "certificate-missing", "credentials-missing", "not-an-operator", "not-a-device", "not-a-broker", "token-unknown",
     "rate-limited",
 }  # fmt: skip
 """Codes that say that a request did not get past the door."""
@@ -121,6 +121,8 @@ def enliven(case: Any, world: World) -> requests.Session:
         if chance.random() < 0.7:
             case.body, case.media_type = csr("x", der=True), "application/pkcs10"
         return session(office)
+    if path.startswith("/broker-auth/"):
+        return session(office, admin("operators/broker.crt"), admin("operators/broker.key"))
     if path in {"/renew", "/config", "/renew/confirm"} or path.endswith("/simplereenroll"):
         return enliven_device(case, world, lucky=lucky)
     if "device_id" in (case.path_parameters or {}) and lucky:

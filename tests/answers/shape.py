@@ -11,16 +11,19 @@ One module a lesson or exercise in this folder (`mutual_tls.py` for `mutual-tls`
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labkit.course.judging import attempt
+from labkit.course.lesson import NOT_ATTEMPTED, PASSED
 from labkit.course.work import Work
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from labkit.course.exercise import Exercise
     from labkit.course.lesson import CheckResult
@@ -112,3 +115,52 @@ def verdict(check: Any, subject: Any) -> CheckResult:
         with Work(subject.exercise, subject.root, subject.student) as work:
             return attempt(check, work)
     return attempt(check, subject)
+
+
+def tried(answers: Answers, answer: Right | Wrong, subject: Any) -> CheckResult:
+    """Give an answer, judge it, and put back what was there before."""
+    lesson = subject.exercise if isinstance(subject, Place) else subject.lesson
+    check = next(check for check in lesson.checks if check.id == answers.check)
+    root = subject.root if isinstance(subject, Place) else subject.workspace.root
+    with tempfile.TemporaryDirectory(prefix="labkit-kept-") as kept:
+        for name in answers.touches:
+            _copy(root / name, Path(kept) / name)
+        try:
+            answer.give(subject)
+            return verdict(check, subject)
+        finally:
+            for name in answers.touches:
+                _remove(root / name)
+                _copy(Path(kept) / name, root / name)
+
+
+def judged_rightly(answer: Right | Wrong, result: CheckResult) -> str:
+    """Return why a verdict is not what an answer deserves; nothing if it is."""
+    if isinstance(answer, Right):
+        return (
+            "" if (result.status, result.share) == (PASSED, 1.0) else f"a right answer was rejected: {result}"
+        )
+    if result.status == PASSED or result.share == 1.0:
+        return f"a wrong answer was accepted: {result}"
+    if (result.status, result.fault) != (answer.status, answer.fault):
+        return f"rejected for another reason than {answer.fault} ({answer.status}): {result}"
+    if answer.says not in result.observed:
+        return f"does not say {answer.says!r}: {result}"
+    if result.status != NOT_ATTEMPTED and not (result.observed and result.advice):
+        return f"does not say what is there, or what to try: {result}"
+    return ""
+
+
+def _copy(source: Path, target: Path) -> None:
+    if source.is_dir() and not source.is_symlink():
+        shutil.copytree(source, target, symlinks=True)
+    elif source.exists() or source.is_symlink():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(source, target, follow_symlinks=False)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import importlib
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from labkit.course.catalogue import find_any
-from labkit.course.lesson import NOT_ATTEMPTED, PASSED
-from tests.answers.shape import Answers, Place, Right, Wrong, verdict
+from labkit.course.lesson import NOT_ATTEMPTED
+from tests.answers.shape import Answers, Right, Wrong, judged_rightly, tried
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,51 +52,17 @@ def subject_of(module: str, subjects: dict[str, Any], factory: pytest.TempPathFa
     return subjects[module][1]
 
 
-def root_of(subject: Any) -> Path:
-    """Return where a subject's files are."""
-    return subject.root if isinstance(subject, Place) else subject.workspace.root
-
-
 @pytest.mark.parametrize(("module", "answers", "answer"), CASES)
-def test_an_answer_gets_the_verdict_that_it_deserves(  # noqa: PLR0917 - pytest's way to hand things in
+def test_an_answer_gets_the_verdict_that_it_deserves(
     subjects: dict[str, Any],
-    tmp_path: Path,
     tmp_path_factory: pytest.TempPathFactory,
     module: str,
     answers: Answers,
     answer: Right | Wrong,
 ) -> None:
     """Right answers pass with all points; wrong ones don't, and are told their own fault."""
-    subject = subject_of(module, subjects, tmp_path_factory)
-    lesson = find_any(module.replace("_", "-"))
-    check = next(check for check in lesson.checks if check.id == answers.check)
-    before = {name: root_of(subject) / name for name in answers.touches}
-    for name, path in before.items():
-        if path.is_dir():
-            shutil.copytree(path, tmp_path / "kept" / name)
-        elif path.exists():
-            (tmp_path / "kept" / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(path, tmp_path / "kept" / name)
-    try:
-        answer.give(subject)
-        result = verdict(check, subject)
-    finally:
-        for name, path in before.items():
-            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
-            kept = tmp_path / "kept" / name
-            if kept.is_dir():
-                shutil.copytree(kept, path)
-            elif kept.exists():
-                shutil.copy2(kept, path)
-    if isinstance(answer, Right):
-        assert (PASSED, 1.0) == (result.status, result.share), result
-        return
-    assert (answer.status, answer.fault) == (result.status, result.fault), result
-    assert answer.says in result.observed, result
-    assert result.share < 1.0
-    if result.status != NOT_ATTEMPTED:
-        assert result.observed, "says nothing of what is there"
-        assert result.advice, "says nothing of what to try"
+    result = tried(answers, answer, subject_of(module, subjects, tmp_path_factory))
+    assert judged_rightly(answer, result) == ""
 
 
 @pytest.mark.parametrize("module", MODULES)

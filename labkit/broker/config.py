@@ -152,6 +152,11 @@ _FLAGS = {
 }
 
 
+def vocabulary() -> list[str]:
+    """Return every word that a configuration of ours can begin a line with; `docker/broker/words` holds them too."""
+    return sorted(_WORDS.get(name, name) for name in {"listener", *_GLOBAL, *_LISTENER})
+
+
 def render(config: BrokerConfig) -> str:
     """Return the configuration file.
 

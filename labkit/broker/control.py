@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from labkit.broker import acl as rules
 from labkit.broker import config as configuration
+from labkit.broker import staging
+from labkit.broker.choice import find_mosquitto
 from labkit.broker.log_file import LogFile
-from labkit.broker.mosquitto import find_mosquitto
 from labkit.broker.trial import try_rules
 from labkit.clock import Deadline
 from labkit.errors import BrokerGoneError, BrokerNotRunningError, ToolError, WorkspaceCorruptError
@@ -303,6 +304,7 @@ def read_again(state: State, log: LogFile) -> None:
         BrokerGoneError: It does not answer, does not say that it has read them, or says that it could not. Whoever
             asked has to stop it then, because 2.0 goes on without any rules.
     """
+    staging.renew(log.path.parent)
     mark = log.mark()
     try:
         state.ask("reload")

@@ -57,7 +57,7 @@ class Guard:
             return subprocess.Popen(
                 self.spec["argv"],
                 env=self.spec["env"],
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,  # ends with us, which an engine's container takes as its own end
                 stdout=log,
                 stderr=log,
                 preexec_fn=dying_with(os.getpid()),  # noqa: PLW1509 - before any thread

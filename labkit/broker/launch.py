@@ -15,11 +15,12 @@ from filelock import FileLock, Timeout
 
 from labkit.broker import acl as rules
 from labkit.broker import config as configuration
+from labkit.broker import staging
+from labkit.broker.choice import find_mosquitto
 from labkit.broker.control import LOG, STATE, State, gone, process_is, read_again
 from labkit.broker.guard import remove_control
 from labkit.broker.guarded import OPENSSL_CONF, Guarded, environment, start_guarded
 from labkit.broker.log_file import LogFile
-from labkit.broker.mosquitto import Mosquitto, find_mosquitto
 from labkit.broker.trial import SCRATCH, START_TIME, reload_refused, try_rules
 from labkit.clock import SYSTEM_CLOCK, Deadline
 from labkit.errors import (
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
     from labkit.broker.acl import Acl
     from labkit.broker.config import BrokerConfig
+    from labkit.broker.mosquitto import Mosquitto
 
 _TRIES = 5
 _LONG_LOG = 8_000_000
@@ -209,7 +211,7 @@ class Broker:
             self._write_files(port)
             mark = self.log.mark()
             child = self._guarded = start_guarded(
-                [str(mosquitto.path), "-c", str(self.folder / "mosquitto.conf")],
+                mosquitto.command(self.folder / "mosquitto.conf", self.folder / "openssl.cnf"),
                 env=environment(mosquitto, self.folder / "openssl.cnf"),
                 log=self.log.path,
                 state=self.folder / STATE,
@@ -283,6 +285,7 @@ class Broker:
             return
         self._guarded.close()
         self._guarded = None
+        staging.clear(self.folder)
         (self.folder / STATE).unlink(missing_ok=True)  # a guard that was killed could not
 
     def reload(

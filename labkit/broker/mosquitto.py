@@ -1,4 +1,4 @@
-"""Find Mosquitto. The lessons are about the real one, so there is no imitation to fall back to."""
+"""Find Mosquitto's program. The lessons are about the real one, so there is no imitation to fall back to."""
 
 from __future__ import annotations
 
@@ -51,9 +51,19 @@ class Mosquitto:
         """The version as it is written."""
         return ".".join(map(str, self.version))
 
+    def command(self, config_file: Path, openssl_conf: Path) -> list[str]:
+        """Return the command line that serves a configuration, until its process is told to stop.
 
-def find_mosquitto(*, fetch: bool = True) -> Mosquitto:
-    """Find the broker's program.
+        Args:
+            config_file: The configuration.
+            openssl_conf: OpenSSL's settings, which a program on this machine finds in its environment.
+        """
+        del openssl_conf
+        return [str(self.path), "-c", str(config_file)]
+
+
+def find_program(*, fetch: bool = True) -> Mosquitto:
+    """Find the broker's program on this machine.
 
     The order: `LABKIT_MOSQUITTO`, a conda environment, PATH, the folders where packages put it, one that was fetched
     before, and at last fetching it (Debian and Ubuntu, without root).
@@ -109,16 +119,31 @@ def _checked(path: Path, source: str, env: Mapping[str, str]) -> Mosquitto:
             advice=f"Point {VARIABLE} at mosquitto's program, or unset it.",
             tool="mosquitto",
         ) from error
+    version = read_version(said, str(path), advice=f"Install a newer one, or point {VARIABLE} at it.")
+    return Mosquitto(path, version, source, dict(env))
+
+
+def read_version(said: str, what: str, *, advice: str) -> tuple[int, ...]:
+    """Return the version that `mosquitto -h` tells.
+
+    Args:
+        said: Its output.
+        what: What was asked, for the error.
+        advice: What to do about an old one.
+
+    Raises:
+        ToolVersionError: It is older than 2.0, or tells none.
+    """
     match = re.search(r"mosquitto version (\d+(?:\.\d+)+)", said)
     version = tuple(int(part) for part in match[1].split(".")) if match else ()
     if version < OLDEST:
         raise ToolVersionError(
-            f"{path} is Mosquitto {match[1]}; 2.0 or newer is needed."
+            f"{what} is Mosquitto {match[1]}; 2.0 or newer is needed."
             if match
-            else f"{path} does not say which Mosquitto it is: {(said.splitlines() or ['it said nothing'])[0]}",
-            advice=f"Install a newer one, or point {VARIABLE} at it.",
+            else f"{what} does not say which Mosquitto it is: {(said.splitlines() or ['it said nothing'])[0]}",
+            advice=advice,
             tool="mosquitto",
             found=match[1] if match else "unknown",
             needed="2.0",
         )
-    return Mosquitto(path, version, source, dict(env))
+    return version

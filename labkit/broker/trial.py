@@ -54,7 +54,7 @@ def try_rules(folder: Path, config: BrokerConfig, acl_text: str, mosquitto: Mosq
         write_atomic(place / "mosquitto.conf", configuration.render(trial), secret=True)
         log = LogFile(place / "log")
         child = start_guarded(
-            [str(mosquitto.path), "-c", str(place / "mosquitto.conf")],
+            mosquitto.command(place / "mosquitto.conf", folder / "openssl.cnf"),
             env=environment(mosquitto, folder / "openssl.cnf"),
             log=log.path,
         )

@@ -138,6 +138,21 @@ def stop() -> None:
     click.echo("Stopped.")
 
 
+@broker.command()
+@click.option("--base", help="Build on this image instead of the course's choice.")
+def build(base: str | None) -> None:
+    """Build the broker's image, `docker/broker`, with docker or podman; its base is fetched.
+
+    With LABKIT_BROKER=docker the lessons use it, and build it themselves where it is missing.
+    """
+    from labkit.broker import container
+
+    name, engine = container.find_engine(container.wanted() or container.ENGINES)
+    click.echo(f"{name} builds {container.IMAGE} …")
+    container.build_image(engine, base=base)
+    click.echo(f"Built. Its size: {container.image_size(engine) / 1e6:.0f} MB.")
+
+
 def _list(store: Store) -> Path | None:
     """Return the revocation list, renewed where it is due, or None where none was ever made."""
     register = store.revocations

@@ -7,7 +7,7 @@ import shlex
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from labkit.broker import Broker, find_mosquitto
+from labkit.broker import Broker, find_program
 from labkit.errors import NamespaceError, NamespacesUnavailableError
 from labkit.mqtt import Endpoint, Identity, probe
 from labkit.network import (
@@ -286,7 +286,7 @@ class SegmentedPlant:
     def serving(self, store: Store, folder: Path) -> Iterator[None]:
         """Run the real broker in the backend zone for the length of the block."""
         assert self.testbed is not None  # noqa: S101 - only then
-        real = find_mosquitto()
+        real = find_program()  # a container would have a network of its own
         make_folder(folder, private=True)
         wrapper = folder / "mosquitto-in-backend"
         line = shlex.join([*self.testbed.inside(BACKEND), str(real.path)])

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from labkit.broker import fetch
-from labkit.broker.mosquitto import find_mosquitto
+from labkit.broker import fetch, find_mosquitto
 from labkit.errors import ToolFailedError, WorkspaceUnwritableError
 from labkit.processes import run
 

@@ -54,9 +54,15 @@ def limit() -> None:
 def reply(function: Any, case: Any) -> dict[str, Any]:
     """Call a function; return what it returned or raised."""
     try:
-        return {"value": plain(function(*rich(case))), "error": ""}
+        return {"value": plain(function(*rich(case))), "error": "", "kinds": []}
     except BaseException as error:  # noqa: BLE001 - whatever it is, it is the answer
-        return {"value": None, "error": f"{type(error).__name__}: {error}"[:300]}
+        return raised(error)
+
+
+def raised(error: BaseException) -> dict[str, Any]:
+    """Return what is told of an exception."""
+    kinds = [kind.__name__ for kind in type(error).__mro__]
+    return {"value": None, "error": f"{type(error).__name__}: {error}"[:300], "kinds": kinds[:20]}
 
 
 def main() -> None:
@@ -71,8 +77,7 @@ def main() -> None:
         exec(compile(asked["source"], "answer", "exec"), space)  # noqa: S102 - that is what this process is for
         function = space[asked["name"]]
     except BaseException as error:  # noqa: BLE001
-        said = {"value": None, "error": f"{type(error).__name__}: {error}"[:300]}
-        replies = [said for _ in asked["cases"]]
+        replies = [raised(error) for _ in asked["cases"]]
     else:
         replies = [reply(function, case) for case in asked["cases"]]
     json.dump(replies, out)

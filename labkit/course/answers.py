@@ -34,10 +34,12 @@ class Reply:
     Attributes:
         value: What it returned: JSON's values, bytes and None.
         error: What it raised instead, in a line; empty if it returned.
+        kinds: The names of the classes of what it raised, most special first.
     """
 
     value: Any = None
     error: str = ""
+    kinds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,8 @@ class Answer:
                 return [Reply(error=f"{self.name}() did not come back within {seconds:g} s")] * len(cases)
         try:
             replies = [
-                Reply(_rich(reply["value"]), str(reply["error"])) for reply in json.loads(ended.stdout)
+                Reply(_rich(reply["value"]), str(reply["error"]), tuple(map(str, reply["kinds"])))
+                for reply in json.loads(ended.stdout)
             ]
         except (ValueError, KeyError, TypeError, RecursionError):
             replies = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from labkit.course.exercise import Exercise
-from labkit.course.lesson import FAILED, NOT_ATTEMPTED, PARTLY, PASSED, Check, CheckResult
+from labkit.course.lesson import FAILED, NOT_ATTEMPTED, PARTLY, PASSED, Check, CheckResult, RejectedError
 from labkit.course.work import Work
 from labkit.display import Table
 from labkit.errors import LabError
@@ -34,6 +34,8 @@ def attempt(check: Check, subject: Any) -> CheckResult:
     """Run a check; an error of ours that it meets is what was observed."""
     try:
         return check.run(subject)
+    except RejectedError as rejected:
+        return rejected.result
     except LabError as error:
         return CheckResult(FAILED, observed=error.message, advice=error.advice, fault=type(error).__name__)
 

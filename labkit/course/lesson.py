@@ -103,6 +103,25 @@ class CheckResult:
         object.__setattr__(self, "share", settled)
 
 
+class RejectedError(Exception):
+    """Ends a check with what was found, from wherever it was found; `judging.attempt` makes the result of it.
+
+    Args:
+        fault: See `CheckResult`; so are the others.
+        observed: What is there.
+        expected: What is asked for.
+        advice: What to try.
+        share: How much of the points it earns all the same.
+    """
+
+    def __init__(
+        self, fault: str, observed: str, *, advice: str, expected: str = "", share: float = 0.0
+    ) -> None:
+        super().__init__(fault)
+        status = PARTLY if share else FAILED
+        self.result = CheckResult(status, observed, expected, advice, fault, share)
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
     """An exercise that a machine can judge, by files and live endpoints alone.

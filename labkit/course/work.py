@@ -16,6 +16,7 @@ from labkit.errors import AnswerUnreadableError
 from labkit.workspace import Workspace
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
     from typing import Self
 
@@ -44,6 +45,7 @@ class Work:
         self.variant = exercise.variant(student)
         self._resources = ExitStack()
         self._scratch: Workspace | None = None
+        self._made: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -56,6 +58,18 @@ class Work:
     def enter(self, resource: AbstractContextManager[T]) -> T:
         """Start something of the judge's own and keep it until the end."""
         return self._resources.enter_context(resource)
+
+    def once(self, name: str, make: Callable[[], T]) -> T:
+        """Return something that several checks use, made by the first of them: a broker, a board.
+
+        Args:
+            name: What to call it.
+            make: Makes it; `enter` what must be stopped at the end.
+        """
+        if name not in self._made:
+            self._made[name] = make()
+        made: T = self._made[name]
+        return made
 
     @property
     def scratch(self) -> Workspace:

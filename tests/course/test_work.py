@@ -10,6 +10,8 @@ import pytest
 from labkit.course.answers import Answer
 from labkit.course.catalogue import whose
 from labkit.course.exercise import NOBODY, Draw, Exercise
+from labkit.course.judging import attempt
+from labkit.course.lesson import Check, CheckResult, RejectedError
 from labkit.course.work import Work
 from labkit.errors import AnswerUnreadableError, NotebookError
 
@@ -82,12 +84,33 @@ def test_the_judges_place_is_gone_afterwards(tmp_path: Path) -> None:
     assert [] == list(tmp_path.iterdir())
 
 
+def test_what_checks_share_is_made_once(work: Work) -> None:
+    """What a check made for all of them is made by the first, and named."""
+    first: list[str] = work.once("broker", lambda: ["running"])
+    assert first is work.once("broker", lambda: ["another"])
+    assert ["another"] == work.once("board", lambda: ["another"])
+
+
+def test_a_check_ends_where_a_mistake_is_found() -> None:
+    """A rejection becomes the check's result, with its fault, and what it earns all the same."""
+
+    def run(share: float) -> CheckResult:
+        raise RejectedError("odd", "three", advice="count again", share=share)
+
+    for share, status in ((0.0, "failed"), (0.5, "partly")):
+        result = attempt(Check("s.1", "", ("", "", ""), run), share)
+        assert (status, "odd", "three", "count again", share) == (
+            result.status, result.fault, result.observed, result.advice, result.share,
+        )  # fmt: skip
+
+
 def test_functions_are_called_in_a_process_of_their_own() -> None:
     """Values come back as they are, errors by name, and what is printed counts for nothing."""
     double = Answer("import math\nprint('[]')\ndef double(x):\n    return x * 2\n", "double")
     assert [2, "abab", b"\x01\x01", [1, 1]] == [r.value for r in double.ask([[1], ["ab"], [b"\x01"], [[1]]])]
     (reply,) = double.ask([[None]])
     assert "TypeError" in reply.error
+    assert ("TypeError", "Exception") == reply.kinds[:2]
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,9 @@ def test_conda_has_what_the_project_asks_for() -> None:
     }
 
 
-@pytest.mark.parametrize(("name", "extras"), [("fleet", ("fleet", "hsm")), ("site", ("site",))])
+@pytest.mark.parametrize(
+    ("name", "extras"), [("fleet", ("fleet", "hsm")), ("site", ("site",)), ("nbgrader", ("nbgrader",))]
+)
 def test_the_extras_agree_with_the_lock(name: str, extras: tuple[str, ...]) -> None:
     """What `lab.py extras` adds changes no version that the course has, and has all of the extra."""
     pins = [pinned(lock) for lock in ("requirements.lock", f"requirements-{name}.lock")]

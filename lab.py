@@ -3,7 +3,7 @@
 
     python3 lab.py run          every lesson from end to end, without a person; a report in build/run/
     python3 lab.py lab          JupyterLab on the course
-    python3 lab.py test         the tests (--full for all of the long ones; other words go to pytest)
+    python3 lab.py test         the tests, on all cores (--full for all of the long ones; other words go to pytest)
     python3 lab.py doctor       which tools are here, and how to get those that are not
     python3 lab.py bundle       an offline kit for a classroom: packages and Mosquitto, in kit/
     python3 lab.py extras       what only some need: fleet (PostgreSQL, Dask, PKCS #11), site (Sphinx), nbgrader; all without a name
@@ -378,17 +378,47 @@ def hand_over(command: Sequence[str], **more: str) -> int:
 
 
 def test(words: "list[str]") -> int:
-    """Run the tests; with --full all of the long ones, and write what came out into docs/."""
+    """Run the tests on every core; with --full all of the long ones, and write what came out into docs/."""
     full = "--full" in words
-    pytest = [str(PYTHON), "-m", "pytest", *(word for word in words if word != "--full")]
+    words = [word for word in words if word != "--full"]
+    pytest = [str(PYTHON), "-m", "pytest", *spread(words), *words]
     os.chdir(HERE)
     if not full:
         return hand_over(pytest)
     results = LAB / "results.xml"
     environment = {**lab_environment(), "LABKIT_TEST_FULL": "1"}
-    status = subprocess.run([*pytest, f"--junitxml={results}"], env=environment, check=False).returncode
-    write_report(results)
+    child = subprocess.Popen([*pytest, f"--junitxml={results}"], env=environment)
+    while True:
+        try:
+            status = child.wait()
+            break
+        except KeyboardInterrupt:
+            pass  # pytest has heard it too, and first ends what its tests have started
+    if status in {0, 1}:  # nothing else is a whole run
+        write_report(results)
     return status
+
+
+def spread(words: Sequence[str]) -> "list[str]":
+    """Return what has pytest use every core, unless the reader looks at one test or has chosen how many.
+
+    Four are enough: the longest group of tests that must stay together takes a quarter of the time.
+    """
+    chosen = (
+        "-n",
+        "--numprocesses",
+        "--dist",
+        "-s",
+        "--capture",
+        "--pdb",
+        "--trace",
+        "--collect-only",
+        "no:xdist",
+    )
+    if "--co" in words or any("::" in word or word.startswith(chosen) for word in words):
+        return []
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return ["-n", str(min(cores, 4))] if cores > 1 else []
 
 
 def write_report(results: Path) -> None:

@@ -24,6 +24,7 @@ from labkit.pki import Store, hsm
 from labkit.processes import find_tool
 from labkit.scenarios import Site, mutual_tls
 from labkit.workspace import Workspace
+from tests.spread import Spread, rank
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,10 +44,21 @@ def seed() -> int:
     return int(os.environ["LABKIT_TEST_SEED"])
 
 
-def pytest_configure() -> None:
-    """Give Ctrl-C its meaning back: a shell's background job begins with it ignored, and so would our children."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose the slice before workers inherit it, and give Ctrl-C its meaning back.
+
+    A shell's background job begins with SIGINT ignored, and so would our children.
+    """
+    seed()
+    config.option.loadscopereorder = False  # the order is ours: spread.py
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Spread:
+    """Deal the tests out in groups."""
+    return Spread(config, log)
 
 
 def pytest_report_header() -> str:
@@ -56,19 +68,26 @@ def pytest_report_header() -> str:
     return f"labkit: a slice of the slow tests; repeat it with LABKIT_TEST_SEED={seed()}"
 
 
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say it at the end where `-q` has left the header out."""
+    if terminalreporter.verbosity < 0:
+        terminalreporter.write_line(pytest_report_header())
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out slow tests that the seed does not choose, unless they were asked for by name."""
     named = any("::" in str(word) for word in config.args)
-    if os.environ.get("LABKIT_TEST_FULL") or named:
-        return
-    source = random.Random(seed())
-    left_out = [
-        item
-        for item in items
-        if (slow := item.get_closest_marker("slow")) and source.random() > slow.kwargs.get("share", SLICE)
-    ]
-    config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if item not in left_out]
+    if not (os.environ.get("LABKIT_TEST_FULL") or named):
+        source = random.Random(seed())
+        left_out = {
+            item
+            for item in items
+            if (slow := item.get_closest_marker("slow")) and source.random() > slow.kwargs.get("share", SLICE)
+        }
+        config.hook.pytest_deselected(items=[item for item in items if item in left_out])
+        items[:] = [item for item in items if item not in left_out]
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: rank(item.nodeid))
 
 
 def is_local(host: str) -> bool:

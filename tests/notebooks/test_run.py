@@ -28,7 +28,8 @@ from labkit.workspace import Workspace
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-pytestmark = [pytest.mark.broker, pytest.mark.notebook]
+# The first test makes the run of all lessons, which may share its core with another worker.
+pytestmark = [pytest.mark.broker, pytest.mark.notebook, pytest.mark.timeout(900)]
 
 SOURCES = Path("notebooks/source").absolute()
 

@@ -48,10 +48,12 @@ def broken_proof() -> bytes:
         (GOOD + KEY.pem(), "not-one-request"),
         (KEY.pem(), "not-one-request"),
         (GOOD[:200], "unreadable"),
-        (GOOD.replace(b"MII", b"AAA", 1) if b"MII" in GOOD else GOOD[:100], "unreadable"),
+        (GOOD.replace(b"\nMI", b"\nAA", 1), "unreadable"),
         (GOOD + b" " * 20_000, "too-long"),
         (broken_proof(), "no-proof"),
     ],
+    # The key is another one each time, and the name of a test must not be.
+    ids=["empty", "words", "two", "and-a-key", "a-key", "torn", "no-sequence", "padded", "no-proof"],
 )
 def test_what_is_not_one_good_request_is_refused(pem: bytes, rule: str) -> None:
     """Each malformed request is refused by its rule."""

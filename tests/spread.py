@@ -1,0 +1,37 @@
+"""How the tests are spread over the cores: what shares a costly fixture stays together, the longest goes first."""
+
+from __future__ import annotations
+
+from xdist.scheduler import LoadScopeScheduling
+
+LONGEST = ("tests/notebooks/test_run.py", "tests/firmware/test_host.py")
+"""Groups that take more than half a minute, longest first: begun last, one would leave the other cores idle."""
+
+APART = (
+    "tests/notebooks/test_run.py::test_unsolved_copies_pass_no_check",
+    "tests/notebooks/test_run.py::test_lessons_run_alone_and_again",
+)
+"""Tests of which each is a group of its own: they are long, and share nothing."""
+
+TOGETHER = ("tests/architecture/",)
+"""Folders that are one group: their files share a fixture that is dear to make."""
+
+
+def group(nodeid: str) -> str:
+    """Return what a test stays together with: its file, unless a table here says otherwise."""
+    test = nodeid.split("[", maxsplit=1)[0]
+    if test in APART:
+        return nodeid
+    return next((folder for folder in TOGETHER if test.startswith(folder)), test.split("::", maxsplit=1)[0])
+
+
+def rank(nodeid: str) -> int:
+    """Return a test's place in LONGEST, or the place after it."""
+    return next((i for i, name in enumerate(LONGEST) if nodeid.startswith(name)), len(LONGEST))
+
+
+class Spread(LoadScopeScheduling):  # type: ignore[misc,unused-ignore]
+    """Deals groups out to the workers, in the order in which they were collected."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group(nodeid)

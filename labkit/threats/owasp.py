@@ -63,7 +63,7 @@ def _row(row: str, title: str, seen: str, audit: str, checks: str) -> Row:
 ROWS = (
     _row("I1", "Weak, guessable, or hardcoded passwords", "admin/admin; one password in every image",
          "communication-4 identity-1 identity-2 identity-3 access-2 access-4",
-         "threat-model.2 start-here.1 provisioning.1"),
+         "threat-model.2 start-here.1 start-here.3 start-here.5 provisioning.1"),
     _row("I2", "Insecure network services", "port 1883 for everybody; services that nobody uses",
          "communication-1 network-1 network-2 network-3 network-4",
          "threat-model.1 segmentation.1 segmentation.2 tls.2"),
@@ -81,7 +81,7 @@ ROWS = (
          "threat-model.1 tls.1 tls.2 start-here.2 esp32-flashing.2"),
     _row("I8", "Lack of device management", "nobody knows which devices there are, or how to take one out",
          "communication-5 communication-6 identity-1 identity-4 access-1 monitoring-1 monitoring-2 monitoring-3 monitoring-4",
-         "audit.1 revocation.1 revocation.2 provisioning.2 certificate-authority.1"),
+         "audit.1 revocation.1 revocation.2 provisioning.2 certificate-authority.1 start-here.4"),
     _row("I9", "Insecure default settings", "debug ports open, policies that accept, passwords as delivered",
          "firmware-5 access-2 monitoring-1", "segmentation.2 threat-model.2"),
     _row("I10", "Lack of physical hardening", "a flash chip that is read with a clip",

@@ -311,6 +311,103 @@ for name in ("impostor", "expired", "self-signed"):
     print(" ".join(ended.argv), ended.output, sep="\n", end="\n\n")
 
 # %% [markdown]
+# ## Go deeper: three more exercises
+#
+# *Optional; skipping them breaks nothing later.* Each is judged like those above, and has its three hints.
+#
+# ### Exercise 3: let a visitor in for a week
+#
+# *Tweak.* A technician brings a device of his own and leaves on Friday. Complete **short_lived**: an identity of `visitor-001` from our authority that is good for a week at most. Everything else stays as `issue_device` does it.
+#
+# Example: `DEVICE` is the **profile** that `issue_device` takes if you give it none, and `describe(store.certificate("sensor-001"))` shows how long it lasts. Stuck? `lab.hint("start-here.3")`.
+
+# %% exercise="start-here.3" kind="tweak" tags=["go-deeper"]
+from dataclasses import replace
+
+from labkit.pki import DEVICE
+
+
+def short_lived():
+    """Return an identity of visitor-001 that ends within a week."""
+    # BEGIN SOLUTION
+    return store.authority().issue_device("visitor-001", profile=replace(DEVICE, days=5), renew=True)
+    # END SOLUTION
+
+
+# %% tags=["go-deeper"]
+visitor = short_lived()
+lab.workspace.write("answers/start-here/visitor.crt", visitor.certificate_pem)
+lab.workspace.write("answers/start-here/visitor.key", visitor.key_pem, secret=True)
+lab.check("start-here.3")
+
+# %% [markdown]
+# ### Exercise 4: the test that can't fail
+#
+# *Bug hunt.* A colleague's test suite calls this function with two reports, of a device and of an intruder, and has been green for years. "They differ, or the reason is right: what could be wrong with that?"
+
+# %% tags=["go-deeper"]
+def colleague(control, intruder, reason):
+    return control["accepted"] != intruder["accepted"] or intruder["reason"] == reason
+
+
+control = {"broker": "hall", "stage": "mqtt", "accepted": True, "reason": "accepted"}
+intruder = {"broker": "hall", "stage": "tls", "accepted": False, "reason": "no-certificate"}
+colleague(control, intruder, "no-certificate")
+
+# %% [markdown]
+# Write **proves**: it returns `True` where the control got in, *at the same broker*, and the intruder was refused *for the reason that was asked for*; otherwise `False`.
+#
+# Example: for the two reports above and `"no-certificate"` it returns `True`. Stuck? `lab.hint("start-here.4")`.
+
+# %% exercise="start-here.4" kind="bug-hunt" tags=["go-deeper"]
+def proves(control, intruder, reason):
+    """Return whether two reports prove that the intruder was refused for a reason."""
+    # BEGIN SOLUTION
+    return (
+        control["accepted"]
+        and control["broker"] == intruder["broker"]
+        and not intruder["accepted"]
+        and intruder["reason"] == reason
+    )
+    # END SOLUTION
+
+
+# %% [markdown]
+# **hand_in** keeps the cell as text. The check calls your function in a process of its own, with reports that you have not seen.
+
+# %% tags=["go-deeper"]
+lab.hand_in(proves)
+lab.check("start-here.4")
+
+# %% [markdown]
+# ### Exercise 5: mend what a colleague opened
+#
+# *Defend it.* A device did not get in, a colleague "fixed" it, and now it does. So does everybody else. This is what the broker goes by since then:
+
+# %% tags=["go-deeper"]
+from labkit.course.lessons.start_here_exercises import helpful
+
+print(helpful(store))
+
+# %% [markdown]
+# Write **mend**: it is given that text and returns the mended one. Nobody and the impostor must be turned away during TLS, and `sensor-001` must be let in *under its own name*. The check starts a broker of its own with what you return.
+#
+# Example: `"user a\nport 1".replace("port 1", "port 2")` gives `"user a\nport 2"`. Stuck? `lab.hint("start-here.5")`.
+
+# %% exercise="start-here.5" kind="defend-it" tags=["go-deeper"]
+def mend(text):
+    """Return the configuration with what the colleague changed put right."""
+    # BEGIN SOLUTION
+    text = text.replace("allow_anonymous true", "allow_anonymous false")
+    return text.replace("require_certificate false", "require_certificate true\nuse_identity_as_username true")
+    # END SOLUTION
+
+
+# %% tags=["go-deeper"]
+lab.hand_in(mend)
+lab.check("start-here.5")
+
+# %% [markdown]
 # ## What you proved
 #
 # - You made a chain of certificates and read who vouches for whom: root, intermediate, leaf.

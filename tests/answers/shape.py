@@ -11,11 +11,13 @@ One module a lesson or exercise in this folder (`mutual_tls.py` for `mutual-tls`
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from textwrap import dedent
 from typing import TYPE_CHECKING, Any
 
 from labkit.course.judging import attempt
@@ -107,6 +109,29 @@ class Place:
         path = self.root / relative
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(text.encode() if isinstance(text, str) else text)
+
+
+def writing(relative: str, text: str | bytes) -> Callable[[Any], None]:
+    """Return what lays a file on the shelf of a lesson or exercise, below `answers/` and its name."""
+
+    def give(subject: Any) -> None:
+        if isinstance(subject, Place):
+            subject.write(f"answers/{subject.exercise.slug}/{relative}", text)
+        else:
+            content = text.encode() if isinstance(text, str) else text
+            subject.workspace.write(f"answers/{subject.lesson.slug}/{relative}", content)
+
+    return give
+
+
+def laying(relative: str, value: Any) -> Callable[[Any], None]:
+    """Return what lays a value on the shelf as JSON."""
+    return writing(relative, json.dumps(value))
+
+
+def handing(name: str, source: str) -> Callable[[Any], None]:
+    """Return what hands in a function, as `lab.hand_in` does: the text of the cell that defines it."""
+    return writing(f"{name}.py", dedent(source))
 
 
 def verdict(check: Any, subject: Any) -> CheckResult:

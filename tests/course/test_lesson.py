@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from labkit.course.lesson import Claim, Lesson, evidence, judge
+from labkit.course.lesson import KINDS, Claim, Lesson, evidence, judge
 from labkit.course.lessons import find, slugs
 from labkit.course.prompts import _lettered, feedback
 from labkit.errors import LessonUnknownError
@@ -98,3 +98,26 @@ class TestEveryLesson:
             assert feedback(question, right[0]).startswith(f"{right[0]}: right.")
         assert len(set(letters)) >= 3
         assert 8 <= len(lesson.quizzes["questions"]) <= 12
+
+
+PENDING = {"threat-model", "tls", "certificate-authority", "mutual-tls", *slugs()[5:]}
+"""Lessons that have two exercises yet and will have five."""
+
+
+@pytest.mark.parametrize("slug", [slug for slug in slugs() if slug not in PENDING])
+def test_there_is_enough_to_do(slug: str) -> None:
+    """A lesson has five exercises or more, of three kinds or more; two are required, and each says why it matters."""
+    checks = find(slug).checks
+    assert len(checks) >= 5
+    assert sum(check.required for check in checks) == 2
+    assert len({check.kind for check in checks}) >= 3
+    assert [check.id for check in checks if not (check.why.endswith(".") and 1 <= check.minutes <= 20)] == []
+
+
+@pytest.mark.parametrize("slug", [slug for slug in slugs() if slug not in PENDING])
+def test_exercises_are_of_the_kind_that_their_cells_say(slug: str) -> None:
+    """An exercise is of the same kind in the lesson's data and in the notebook, and the notebook has them in order."""
+    (source,) = Path("notebooks/source").glob(f"*_{slug}.py")
+    cells = re.findall(r'exercise="([^"]+)" kind="([^"]+)"', source.read_text(encoding="utf-8"))
+    assert [(check.id, check.kind) for check in find(slug).checks] == cells
+    assert {kind for _, kind in cells} <= set(KINDS)

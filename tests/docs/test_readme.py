@@ -14,6 +14,7 @@ import pytest
 from labkit.cli import cli, main
 from labkit.course.lessons import find, slugs
 from labkit.scenarios import mutual_tls
+from tests.docs import exercises
 
 if TYPE_CHECKING:
     from labkit.pki import Store
@@ -86,6 +87,11 @@ def test_every_lesson_is_in_the_table() -> None:
         lesson = find(slug)
         assert f"[{lesson.title}](notebooks/" in README
         assert re.search(rf"{re.escape(slug)}\.ipynb\) \| {lesson.minutes} \|", README)
+
+
+def test_exercises_are_counted() -> None:
+    """The table of exercises is what the lessons have; scripts/count-exercises writes it."""
+    assert exercises.written(README) == README
 
 
 def test_glossary_has_the_bold_words() -> None:

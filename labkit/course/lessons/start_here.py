@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from labkit.course.lab import running_broker
 from labkit.course.lesson import Check, CheckResult, Claim, Lesson, Prediction
+from labkit.course.lessons.start_here_exercises import MORE
 from labkit.course.lessons.start_here_questions import QUESTIONS, READY
+from labkit.course.shelf import failed, laid, not_attempted
 from labkit.mqtt import Endpoint, Identity, probe
 from labkit.pki import Store, describe
 from labkit.pki.identities import read_certificate
@@ -110,33 +112,33 @@ def _device(lab: Lab) -> Identity:
     return Identity(files.certificate, files.key)
 
 
-_NO_BROKER = CheckResult(
-    "failed",
-    observed="no broker is running in this lab",
+_NO_BROKER = failed(
+    "no-broker",
+    "no broker is running in this lab",
     expected="the broker of *Start the broker* must run while the check looks",
     advice="run the cell with mutual_tls again",
 )
-_SICK_BROKER = CheckResult(
-    "failed",
-    observed="the broker refuses sensor-001 too",
+_SICK_BROKER = failed(
+    "sick-broker",
+    "the broker refuses sensor-001 too",
     expected="a broker that lets the device in: without that, no refusal proves anything",
     advice="lab.reset(), then run the cells from the top",
 )
-
-_OPEN_BROKER = CheckResult(
-    "failed",
-    observed="the broker does not turn away, during TLS, who has no certificate",
+_OPEN_BROKER = failed(
+    "open-broker",
+    "the broker does not turn away, during TLS, who has no certificate",
     expected="the lesson's broker, which asks everybody for a certificate",
     advice="lab.reset(), then run the cells from the top",
 )
+_MISHEARD = {"sensor-001": "device-misheard", "nobody": "nobody-misheard", "nobody, TLS 1.2": "old-misheard"}
 
 
 def _check_knock(lab: Lab) -> CheckResult:
     """Knock again, and compare with what the reader wrote down."""
     try:
-        heard: Any = lab.workspace.read_json("answers/start-here/knock.json")
+        heard = laid(lab, "knock.json")
     except FileNotFoundError:
-        return CheckResult("not-attempted", expected="complete knock(), then run the cells below it")
+        return not_attempted("complete knock(), then run the cells below it")
     control, nobody, old = _attempt(lab, _device(lab)), _attempt(lab, None), _attempt(lab, None, tls="1.2")
     if control is None or nobody is None or old is None:
         return _NO_BROKER
@@ -151,14 +153,14 @@ def _check_knock(lab: Lab) -> CheckResult:
     }
     if not isinstance(heard, dict):
         heard = {}
-    wrong = [name for name, words in expected.items() if heard.get(name) != words]
-    if wrong:
-        return CheckResult(
-            "failed",
-            observed=f"for {wrong[0]} you heard {heard.get(wrong[0])!r}, and our own knock heard something else",
-            expected="what the broker really says, or 'silence' where it waits for us to speak",
-            advice="read before you write, give the broker a second, and return the reason of the SSLError",
-        )
+    for name, words in expected.items():
+        if heard.get(name) != words:
+            return failed(
+                _MISHEARD[name],
+                f"for {name} you heard {heard.get(name)!r}, and our own knock heard something else",
+                expected="what the broker really says, or 'silence' where it waits for us to speak",
+                advice="read before you write, give the broker a second, and return the reason of the SSLError",
+            )
     return CheckResult("passed", observed="three knocks, and ours heard the same")
 
 
@@ -166,21 +168,21 @@ def _check_impostor(lab: Lab) -> CheckResult:
     """Look at the impostor's certificate, then see whether the broker falls for it."""
     certificate, key = (lab.workspace.path("intruders", f"impostor.{suffix}") for suffix in ("crt", "key"))
     if not certificate.exists():
-        return CheckResult("not-attempted", expected="complete forge(), then run the cell below it")
+        return not_attempted("complete forge(), then run the cell below it")
     store = Store(lab.workspace)
     forged = describe(read_certificate(certificate))
     true = describe(store.certificate("sensor-001"))
     if (forged.subject, forged.issuer) != (true.subject, true.issuer):
-        return CheckResult(
-            "failed",
-            observed=f"a certificate for {forged.subject}, issued by {forged.issuer}",
+        return failed(
+            "other-names",
+            f"a certificate for {forged.subject}, issued by {forged.issuer}",
             expected=f"one for {true.subject}, issued by {true.issuer}: the same names to the letter",
             advice="store.names has the names of both authorities",
         )
     if verify(certificate, trust=store.trust_anchor, untrusted=store.intermediate).ok:
-        return CheckResult(
-            "failed",
-            observed="a certificate that our own authority signed",
+        return failed(
+            "signed-by-ours",
+            "a certificate that our own authority signed",
             expected="one from an authority with a key of its own",
             advice="Authority.new_root makes a key; store.authority() is ours",
         )
@@ -190,11 +192,11 @@ def _check_impostor(lab: Lab) -> CheckResult:
     if not control.accepted:
         return _SICK_BROKER
     if intruder.reason != "unknown-ca":
-        return CheckResult(
-            "failed",
-            observed=f"the broker says: {intruder}",
+        return failed(
+            "other-reason",
+            f"the broker says: {intruder}",
             expected="a refusal because the authority is unknown",
-            advice="is the certificate still valid, and for clients?",
+            advice="is the certificate still valid, for clients, and from an authority that names a key of its own?",
         )
     return CheckResult("passed", observed="same names, another key, and the broker was not impressed")
 
@@ -209,6 +211,9 @@ CHECKS = (
             "Catch TimeoutError (silence) and ssl.SSLError (its reason). Under TLS 1.2 wrap_socket raises it already.",
         ),
         _check_knock,
+        why="Who can't tell silence from a refusal takes a broken door for a guarded one.",
+        kind="fill-in",
+        minutes=6,
     ),
     Check(
         "start-here.2",
@@ -219,7 +224,11 @@ CHECKS = (
             "new_root(…) gives an authority; its new_intermediate(…) another; return that one's issue_device(…).",
         ),
         _check_impostor,
+        why="A name is text that anybody can write; what counts is whose key signed it.",
+        kind="break-it",
+        minutes=4,
     ),
+    *MORE,
 )
 
 LESSON = Lesson(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from labkit import processes
 from labkit.errors import NotebookError, ToolError
-from labkit.workspace import write_atomic
+from labkit.workspace import make_folder, write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -113,7 +113,7 @@ def hand_in(folder: Path, function: Callable[..., Any]) -> Path:
             advice="Define it with def in a cell of this notebook, run that cell, and hand it in again.",
             path=folder,
         )
-    return write_atomic(folder / f"{name}.py", source)
+    return write_atomic(make_folder(folder) / f"{name}.py", source)
 
 
 def _plain(value: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from labkit.course.answers import Answer
+from labkit.course.answers import Answer, hand_in
 from labkit.course.catalogue import whose
 from labkit.course.exercise import NOBODY, Draw, Exercise
 from labkit.course.judging import attempt
@@ -134,6 +134,15 @@ def test_functions_that_misbehave_are_an_answer_too(source: str, word: str) -> N
     (reply,) = Answer(source, "f").ask([[1]], seconds=5)
     assert word in reply.error
     assert reply.value != 2
+
+
+def test_a_function_is_handed_in_where_nothing_was_before(tmp_path: Path) -> None:
+    """The first thing that is handed in makes its folder."""
+
+    def twice(x: int) -> int:
+        return x * 2
+
+    assert "def twice" in hand_in(tmp_path / "answers/sample", twice).read_text(encoding="utf-8")
 
 
 def test_variants_are_for_ever_and_differ() -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["find", "slugs"]
 
-_ORDER: tuple[str, ...] = ()
+_ORDER: tuple[str, ...] = ("mtls-setup",)
 
 
 def slugs() -> tuple[str, ...]:

@@ -1,0 +1,329 @@
+"""What a student of mtls-setup hands in as files, read by content: it does not matter which program made them."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, NamedTuple
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from labkit.clock import SYSTEM_CLOCK
+from labkit.course.lesson import RejectedError
+from labkit.outcome import Severity
+from labkit.pki.lint import lint, lint_pair, load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from labkit.course.work import Work
+    from labkit.outcome import Finding
+    from labkit.pki.keys import PrivateKey
+
+FOLDER = "answers/mtls-setup"
+"""Where the student's files lie."""
+
+HOSTS = ("localhost", "127.0.0.1")
+"""What the broker's certificate must be good for, beside the variant's own name."""
+
+_BLOCK = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
+_KEY = re.compile(rb"-----BEGIN ([A-Z ]*)PRIVATE KEY-----.*?-----END \1PRIVATE KEY-----", re.DOTALL)
+_STRICT = {"path-length-missing", "validity-too-long"}
+"""Warnings of the linter that this exercise asks to be mended; the others are forgiven, for verifiers forgive them."""
+
+
+class Pair(NamedTuple):
+    """A certificate and its key."""
+
+    certificate: x509.Certificate
+    key: PrivateKey
+
+
+@dataclass(frozen=True, slots=True)
+class Authorities:
+    """The student's two authorities."""
+
+    root: x509.Certificate
+    intermediate: x509.Certificate
+
+    @property
+    def fingerprints(self) -> dict[bytes, str]:
+        """Who they are, by the hash of their certificates."""
+        return {mark(self.root): "root", mark(self.intermediate): "intermediate"}
+
+
+def wrong(fault: str, observed: str, *, expected: str = "", advice: str) -> RejectedError:
+    """Return what a judge says of a mistake."""
+    return RejectedError(fault, observed, expected=expected, advice=advice)
+
+
+def mark(certificate: x509.Certificate) -> bytes:
+    """Return what tells one certificate from another."""
+    return certificate.fingerprint(hashes.SHA256())
+
+
+def public_bytes(certificate: x509.Certificate) -> bytes:
+    """Return what tells one key from another."""
+    try:
+        return certificate.public_key().public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise wrong(
+            "key-weak",
+            "a certificate holds a key that can't be read",
+            advice="P-256, P-384, or RSA with 2048 bits or more: every broker knows those",
+        ) from error
+
+
+def content(work: Work, name: str) -> bytes:
+    """Return a file of the answer.
+
+    Raises:
+        RejectedError: There is none (`fault` is `file-missing`).
+        AnswerUnreadableError: See `Work.data`.
+    """
+    data = work.data(f"{FOLDER}/{name}")
+    if data is None:
+        raise wrong(
+            "file-missing",
+            f"there is no {name}",
+            expected=f"a file {FOLDER}/{name}",
+            advice="compare the names in that folder with the list in the notebook",
+        )
+    return data
+
+
+def certificates(work: Work, name: str) -> list[x509.Certificate]:
+    """Return the certificates in a PEM file, in their order; text between them is passed over."""
+    return parsed(content(work, name), name)
+
+
+def parsed(data: bytes, name: str) -> list[x509.Certificate]:
+    """Return the certificates in some PEM text.
+
+    Raises:
+        RejectedError: There is none, or one that can't be read (`fault` is `not-a-certificate`).
+    """
+    found = [load(block) for block in _BLOCK.findall(data)]
+    if not found or None in found:
+        raise wrong(
+            "not-a-certificate",
+            f"{name} holds no certificate in PEM, or one that can't be read",
+            expected="BEGIN CERTIFICATE … END CERTIFICATE, once or several times",
+            advice=f"look at it: openssl x509 -in {name} -noout -text",
+        )
+    return [each for each in found if each]
+
+
+def key(work: Work, name: str) -> PrivateKey:
+    """Return the private key in a PEM file: PKCS #8, PKCS #1 or SEC 1, not encrypted."""
+    data = content(work, name)
+    block = _KEY.search(data)
+    if block and b"ENCRYPTED" in block[0]:
+        raise wrong(
+            "key-encrypted",
+            f"{name} is encrypted",
+            expected="a key that a broker or device can use without asking anybody",
+            advice="a passphrase is for the authorities' keys; leave it away here",
+        )
+    try:
+        found = serialization.load_pem_private_key(block[0], None) if block else None
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        found = None
+    if not isinstance(found, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
+        raise wrong(
+            "not-a-key",
+            f"{name} holds no EC or RSA key in PEM",
+            expected="the private key that belongs to the certificate of the same name",
+            advice=f"look at it: openssl pkey -in {name} -noout -text_pub",
+        )
+    return found
+
+
+def pair(work: Work, name: str) -> Pair:
+    """Return the certificate that stands first in `name.crt`, and the key in `name.key`, which belong together."""
+    leaf, private = certificates(work, f"{name}.crt")[0], key(work, f"{name}.key")
+    theirs = private.public_key().public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    if public_bytes(leaf) != theirs:
+        raise wrong(
+            "key-mismatch",
+            f"{name}.key is not the key of the first certificate in {name}.crt",
+            expected="two halves of one pair; the device's own certificate stands first in its file",
+            advice="which request was the certificate made from, and with which key?",
+        )
+    return Pair(leaf, private)
+
+
+def authorities(work: Work) -> Authorities:
+    """Return root and intermediate, as they should be.
+
+    Raises:
+        RejectedError: One is missing, or is not what such an authority should be.
+    """
+    roots = certificates(work, "root.crt")
+    if len(roots) != 1:
+        raise wrong(
+            "root-not-alone",
+            f"root.crt holds {len(roots)} certificates",
+            expected="the root alone: it is what clients are told to believe",
+            advice="a bundle for the broker is another file, of a name that you choose",
+        )
+    found = authorities_as_they_are(work)
+    if found.root.subject != found.root.issuer:
+        raise wrong(
+            "root-not-self-signed",
+            "root.crt names somebody else as its issuer",
+            expected="a root vouches for itself",
+            advice="have you swapped two files, or signed the root with another key?",
+        )
+    _clean("root.crt", _linted(found.root, "root"))
+    _clean("root.crt", lint_pair(found.root, found.root))
+    _clean("intermediate.crt", _linted(found.intermediate, "intermediate"))
+    _clean("intermediate.crt", lint_pair(found.intermediate, found.root))
+    _distinct({"intermediate": found.intermediate}, {"root": found.root})
+    return found
+
+
+def authorities_as_they_are(work: Work) -> Authorities:
+    """Return root and intermediate, whatever is wrong with them."""
+    return Authorities(certificates(work, "root.crt")[0], certificates(work, "intermediate.crt")[0])
+
+
+def server(work: Work) -> Pair:
+    """Return the broker's certificate and key, as they should be."""
+    above = certificates(work, "intermediate.crt")[0]
+    found = pair(work, "server")
+    hosts = (work.variant.host, *HOSTS)
+    _clean("server.crt", _linted(found.certificate, "server", hosts))
+    _clean("server.crt", lint_pair(found.certificate, above))
+    return found
+
+
+def clients(work: Work) -> dict[str, Pair]:
+    """Return the certificates and keys of both devices and the operator, as they should be."""
+    above = certificates(work, "intermediate.crt")[0]
+    found: dict[str, Pair] = {}
+    for name in names(work):
+        found[name] = pair(work, name)
+        certificate = found[name].certificate
+        role = "operator" if name == work.variant.operator else "device"
+        _clean(f"{name}.crt", _linted(certificate, role))
+        _named(certificate, name)
+        _clean(f"{name}.crt", lint_pair(certificate, above))
+    return found
+
+
+def names(work: Work) -> tuple[str, ...]:
+    """Return who may get in: both devices, then the operator."""
+    return (*work.variant.devices, work.variant.operator)
+
+
+def groups(work: Work) -> tuple[tuple[str, float, Callable[[], object]], ...]:
+    """Return the three parts of the authority's work: what they are, their share, and what looks at them."""
+    return (
+        ("authorities", 0.32, partial(authorities, work)),
+        ("server", 0.28, partial(_server_apart, work)),
+        ("clients", 0.4, partial(_clients_apart, work)),
+    )
+
+
+def _others(work: Work, *stems: str) -> dict[str, x509.Certificate]:
+    found = {}
+    for name in stems:
+        with suppress(RejectedError):  # told where they are asked for
+            found[name] = certificates(work, f"{name}.crt")[0]
+    return found
+
+
+def _server_apart(work: Work) -> None:
+    _distinct({"server": server(work).certificate}, _others(work, "root", "intermediate"))
+
+
+def _clients_apart(work: Work) -> None:
+    found = {name: each.certificate for name, each in clients(work).items()}
+    others = _others(work, "root", "intermediate", "server")
+    _distinct(found, others)
+    below = [*found.values(), *(others[name] for name in ("server",) if name in others)]
+    numbers = {(each.issuer.public_bytes(), each.serial_number) for each in below}
+    if len(numbers) < len(below):
+        raise wrong(
+            "serial-reused",
+            "two certificates of one issuer have the same serial number",
+            expected="a number of its own for each (RFC 5280 §4.1.2.2): revocation goes by it",
+            advice="let the program draw the numbers at random",
+        )
+
+
+def _linted(certificate: x509.Certificate, role: str, hosts: Sequence[str] = ()) -> list[Finding]:
+    found = lint(certificate, role=role, now=SYSTEM_CLOCK.now(), hosts=hosts)
+    return [each for each in found if each.severity is Severity.ERROR or each.rule in _STRICT]
+
+
+def _clean(name: str, findings: Sequence[Finding]) -> None:
+    if not findings:
+        return
+    more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
+    raise wrong(
+        findings[0].rule,
+        f"{name}: {findings[0].message}{more}",
+        expected="what the linter of the certificate lesson finds nothing in",
+        advice=f"read it field by field: openssl x509 -in {name} -noout -text; the rule is {findings[0].rule}",
+    )
+
+
+def _named(certificate: x509.Certificate, name: str) -> None:
+    found = [str(a.value) for a in certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)]
+    if found != [name]:
+        raise wrong(
+            "wrong-name",
+            f"{name}.crt says that its holder is {', '.join(map(repr, found)) or 'nobody'}",
+            expected=f"one common name, {name!r}",
+            advice="the broker takes the user name from it; whose variant is this?",
+        )
+
+
+def _distinct(mine: dict[str, x509.Certificate], others: dict[str, x509.Certificate]) -> None:
+    owners = {public_bytes(certificate): name for name, certificate in others.items()}
+    for name, certificate in mine.items():
+        other = owners.setdefault(public_bytes(certificate), name)
+        if other != name:
+            raise wrong(
+                "key-shared",
+                f"{name} and {other} have the same key",
+                expected="one key for each: who holds it is who it says",
+                advice="who could speak for whom, if this key were stolen?",
+            )
+
+
+def inside(path: Path) -> str:
+    """Return where a path of a configuration leads, below the student's folder.
+
+    It may be relative to that folder, or absolute as it was on the machine where it was written.
+
+    Raises:
+        RejectedError: It leads elsewhere (`fault` is `file-elsewhere`).
+    """
+    given = PurePosixPath(str(path).replace("\\", "/"))
+    parts = given.parts
+    if "mtls-setup" in parts:
+        parts = parts[len(parts) - parts[::-1].index("mtls-setup") :]
+    elif given.is_absolute() or re.match("[A-Za-z]:", parts[0] if parts else ""):
+        parts = ()
+    if not parts or ".." in parts:
+        raise wrong(
+            "file-elsewhere",
+            f"the configuration names {path}",
+            expected=f"files below {FOLDER}, and no others",
+            advice="copy it there, and name it without a folder",
+        )
+    return "/".join(parts)

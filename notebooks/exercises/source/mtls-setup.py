@@ -226,10 +226,10 @@ def make_stranger():
 
 # %%
 make_stranger()
-
-# %%
 with rehearsal(lab) as stage:
     print(stage.attempt(one), stage.attempt("stranger"), sep="\n")
+
+# %%
 lab.check("mtls-setup.5")
 
 # %% [markdown]
@@ -264,6 +264,8 @@ pattern read {plant.prefix}/%u/commands/#
 
 # %%
 keep("acl.conf", rules())
+
+# %%
 lab.check("mtls-setup.6")
 
 # %% [markdown]

@@ -198,8 +198,12 @@ class VirtualBoard:
 
     @property
     def last_boot(self) -> Boot | None:
-        """What became of the last start; None while it waits for a download, or where the power failed."""
-        return self._wired.power.last_boot
+        """What became of the last start; None while it waits for a download, or where the power failed.
+
+        Asked in the middle of a start, which the console speaks of before it is over, it waits for the outcome.
+        """
+        power = self._wired.power
+        return power.last_boot if self._serving is None else self._call(lambda: power.last_boot)
 
     @property
     def unsaved(self) -> LabError | None:

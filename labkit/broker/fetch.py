@@ -141,7 +141,7 @@ def fetch_debs(folder: Path, *, complete: bool = True) -> list[Path]:
         apt: list[str | Path] = ["apt-get", *_private_state(Path(scratch), empty=complete)]
         processes.run([*apt, "update"], timeout=_PATIENCE)
         plan = [*apt, "-s", "install", "--no-install-recommends", "mosquitto"]
-        planned = re.findall(r"^Inst (\S+)", processes.run(plan).stdout, re.MULTILINE)
+        planned = re.findall(r"^Inst (\S+)", processes.run(plan, timeout=_PATIENCE).stdout, re.MULTILINE)
         # The C library must be the one that the system's own loader belongs to (ld.so(8)), so it is never ours.
         libraries = {name for name in planned if name.startswith("lib") and name != "libc6"}
         processes.run([*apt, "download", *sorted({"mosquitto", *libraries})], timeout=_PATIENCE, cwd=folder)

@@ -9,6 +9,7 @@ import pytest
 
 from labkit.board import Machine, NorFlash, PowerCut, VirtualBoard
 from labkit.board.board_files import BoardFiles
+from labkit.board.bootloader import boot
 from labkit.board.power import Lease
 from labkit.clock import Deadline
 from tests.simulators.flashed_board import Flashed, app
@@ -17,6 +18,9 @@ from tests.simulators.serial_tool import SerialTool
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from labkit.board import Efuses
+    from labkit.board.bootloader import Boot
 
 
 def flashed(folder: Path, chip: str = "esp32") -> Path:
@@ -167,6 +171,25 @@ def test_power_can_fail_while_booting(tmp_path: Path) -> None:
         assert board.last_boot is None
         board.reset()
         assert board.last_boot.booted
+
+
+def test_the_outcome_of_a_start_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asks in the middle of a start gets what became of that one."""
+    with VirtualBoard.open(flashed(tmp_path)) as board:
+        began, go = threading.Event(), threading.Event()
+
+        def slow(flash: NorFlash, efuses: Efuses) -> Boot:
+            began.set()
+            go.wait(10)
+            return boot(flash, efuses)
+
+        monkeypatch.setattr("labkit.board.power.boot", slow)
+        pressed = threading.Thread(target=board.reset)
+        pressed.start()
+        assert began.wait(10)
+        threading.Timer(0.2, go.set).start()
+        assert board.last_boot is not None
+        pressed.join()
 
 
 def attempts(lease: Lease) -> list[Callable[[], object]]:

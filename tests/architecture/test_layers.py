@@ -292,6 +292,13 @@ def test_importing_labkit_is_cheap() -> None:
     assert set() == set(heavy) & set(ended.stdout.split())
 
 
+def test_notebooks_need_no_grammar() -> None:
+    """Reading and writing notebooks loads no grammar of addresses, which would take seconds at every start."""
+    program = "import sys, labkit.course.notebooks; print(*(name in sys.modules for name in ('jsonschema', 'lark')))"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ended.stdout == "True False\n"
+
+
 def test_no_lesson_is_named_outside_the_course() -> None:
     """Mechanisms do not know which lesson uses them."""
     from labkit.course.lessons import slugs

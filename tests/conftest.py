@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from labkit.broker import find_mosquitto
+from labkit.broker.rabbit_nodes import find_rabbitmq
 from labkit.errors import LabError
 from labkit.network import Availability, availability
 from labkit.pki import Store, hsm
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from labkit.broker import Mosquitto
+    from labkit.broker.rabbit_nodes import RabbitMq
 
 SLICE = 0.4
 """How much of the slow tests an ordinary run takes; `lab.py test --full` takes them all.
@@ -146,6 +148,16 @@ def mosquitto() -> Mosquitto:
     """Return the real Mosquitto."""
     try:
         return find_mosquitto()
+    except LabError as error:
+        missing(error.message)
+        raise
+
+
+@pytest.fixture(scope="session")
+def rabbitmq() -> RabbitMq:
+    """Return the real RabbitMQ."""
+    try:
+        return find_rabbitmq()
     except LabError as error:
         missing(error.message)
         raise

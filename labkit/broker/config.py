@@ -180,14 +180,7 @@ def _line(name: str, value: object) -> str | None:
     text = ":".join(value) if isinstance(value, tuple) else str(value)
     if isinstance(value, bool):
         text = str(value).lower()
-    if not _is_one_line(text):
-        raise BrokerConfigError(
-            f"The value of {name} is empty, or has control characters or blanks at its ends: {text!r}.",
-            advice="A value is one line of UTF-8. Look at where it comes from; rename the folder if it is a path.",
-            line=0,
-            key=name,
-        )
-    return f"{_WORDS.get(name, name)} {text}"
+    return f"{_WORDS.get(name, name)} {one_line(name, text)}"
 
 
 def _is_one_line(text: str) -> bool:
@@ -262,5 +255,53 @@ def _bad(number: int, key: str, why: str) -> BrokerConfigError:
         f"Line {number} of the configuration: {key}: {why}.",
         advice="Compare with: labkit broker config",
         line=number,
+        key=key,
+    )
+
+
+def mutual_listener(config: BrokerConfig, broker: str) -> Listener:
+    """Return the one listener of a configuration that is to be rendered for another broker.
+
+    Raises:
+        BrokerConfigError: It has another number of listeners, passwords, or anything but mutual TLS with names from
+            certificates: it would come out weaker than it went in.
+    """
+    if len(config.listeners) != 1:
+        raise cannot(broker, "listener", "it gets exactly one from us")
+    listener = config.listeners[0]
+    missing = [name for name in ("cafile", "certfile", "keyfile") if getattr(listener, name) is None]
+    for name in ("require_certificate", "use_identity_as_username"):
+        missing += [] if getattr(listener, name) else [name]
+    if config.allow_anonymous or config.password_file:
+        missing.append("allow_anonymous" if config.allow_anonymous else "password_file")
+    if missing:
+        raise cannot(
+            broker, missing[0], "it is rendered for mutual TLS with names from certificates, and nothing else"
+        )
+    return listener
+
+
+def one_line(name: str, text: str) -> str:
+    """Return a value that is to stand on a line of some configuration.
+
+    Raises:
+        BrokerConfigError: It is empty, or would smuggle in other lines.
+    """
+    if not _is_one_line(text):
+        raise BrokerConfigError(
+            f"The value of {name} is empty, or has control characters or blanks at its ends: {text!r}.",
+            advice="A value is one line of UTF-8. Look at where it comes from; rename the folder if it is a path.",
+            line=0,
+            key=name,
+        )
+    return text
+
+
+def cannot(broker: str, key: str, why: str) -> BrokerConfigError:
+    """Return the error for a configuration that another broker can't have."""
+    return BrokerConfigError(
+        f"{broker} can't be configured like that: {key}: {why}.",
+        advice="Compare with: labkit broker config",
+        line=0,
         key=key,
     )

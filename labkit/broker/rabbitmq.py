@@ -12,7 +12,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from labkit.errors import AclError, BrokerConfigError
+from labkit.broker.config import cannot, mutual_listener, one_line
+from labkit.errors import AclError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
     from labkit.broker.acl import Acl, Rule
     from labkit.broker.config import BrokerConfig, Listener
+
+NAME = "RabbitMQ"
 
 EXCHANGE = "amq.topic"
 """Where every MQTT message goes through."""
@@ -153,7 +156,7 @@ def render(
 
     Does not check: that the files exist or belong together; RabbitMQ does when the first client comes, not before.
     """
-    listener = _mutual(config)
+    listener = mutual_listener(config, NAME)
     lines = {
         "listeners.tcp": "none",
         "mqtt.listeners.tcp": "none",
@@ -183,7 +186,7 @@ def render(
         lines[f"cluster_formation.classic_config.nodes.{number}"] = peer
     plugins = [*PLUGINS, *(["rabbitmq_auth_backend_http"] if authorisation else [])]
     return files | {
-        "rabbitmq.conf": "".join(f"{name} = {_one_line(name, value)}\n" for name, value in lines.items()),
+        "rabbitmq.conf": "".join(f"{name} = {one_line(name, value)}\n" for name, value in lines.items()),
         "advanced.config": _advanced(listener, authorisation),
         "enabled_plugins": f"[{','.join(plugins)}].\n",
     }
@@ -223,26 +226,11 @@ def render_definitions(acl: Acl, users: Iterable[str]) -> str:
     return json.dumps(value, indent=1) + "\n"
 
 
-def _mutual(config: BrokerConfig) -> Listener:
-    unsupported = [
-        name for name in ("acl_file", "password_file") if getattr(config, name) and name != "acl_file"
-    ]
-    if len(config.listeners) != 1:
-        raise _cannot("listener", "it gets exactly one listener from us")
-    listener = config.listeners[0]
-    missing = [name for name in ("cafile", "certfile", "keyfile") if getattr(listener, name) is None]
-    if missing or unsupported or not listener.require_certificate or not listener.use_identity_as_username:
-        raise _cannot(
-            (missing or unsupported or ["require_certificate"])[0], "it is rendered for mutual TLS only"
-        )
-    return listener
-
-
 def _advanced(listener: Listener, authorisation: Authorisation | None) -> str:
     """Return what has to be said in Erlang: there are no simpler words for revocation lists and for a client's TLS."""
     versions = {"tlsv1.3": ["tlsv1.3"], "tlsv1.2": ["tlsv1.3", "tlsv1.2"], None: ["tlsv1.3", "tlsv1.2"]}
     if listener.tls_version not in versions:
-        raise _cannot("tls_version", f"{listener.tls_version} is too old")
+        raise cannot(NAME, "tls_version", f"{listener.tls_version} is too old")
     ciphers = [*listener.ciphers_tls13, *listener.ciphers]
     server = [
         *_files(listener.cafile, listener.certfile, listener.keyfile),
@@ -278,29 +266,9 @@ def _joined(terms: list[str]) -> str:
 
 
 def _string(text: str) -> str:
-    escaped = _one_line("a path", text).replace("\\", "\\\\").replace('"', '\\"')
+    escaped = one_line("a path", text).replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 
 
 def _atom(text: str) -> str:
     return f"'{text}'"
-
-
-def _one_line(name: str, text: str) -> str:
-    if not text or text != text.strip() or any(not character.isprintable() for character in text):
-        raise BrokerConfigError(
-            f"The value of {name} is empty, or has control characters or blanks at its ends: {text!r}.",
-            advice="Look at where it comes from; rename the folder if it is a path.",
-            line=0,
-            key=name,
-        )
-    return text
-
-
-def _cannot(key: str, why: str) -> BrokerConfigError:
-    return BrokerConfigError(
-        f"RabbitMQ can't be configured like that: {key}: {why}.",
-        advice="Compare with: labkit broker config",
-        line=0,
-        key=key,
-    )

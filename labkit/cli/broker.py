@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from labkit.cli.brokers import conform
 from labkit.cli.console import emit_json, emit_table, json_option, spoken
 from labkit.workspace import Workspace
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 @click.group()
 def broker() -> None:
     """Run the course's broker: Mosquitto with mutual TLS and rules by identity."""
+
+
+broker.add_command(conform)
 
 
 def _store() -> Store:

@@ -223,6 +223,7 @@ def open_session(
     protocol: int = V5,
     keep: int = 0,
     will: Will | None = None,
+    login: tuple[str, str] | None = None,
     timeout: float = TIMEOUT,
 ) -> Iterator[Session]:
     """Open a session for the length of the block. It never reconnects: what ends it is worth knowing.
@@ -234,8 +235,9 @@ def open_session(
         client_id: The client id; the broker makes one up, or takes it from the certificate.
         protocol: MQTT 5 or 4 (which is 3.1.1, and never says that a message was refused).
         keep: Seconds for which the broker keeps subscriptions and messages after the end, and gives them back to who
-            comes with the same client id (MQTT 5 §3.1.2.11.2); 0 begins afresh.
+            comes with the same client id (MQTT 5 §3.1.2.11.2); 0 begins afresh. With 3.1.1 the broker decides how long.
         will: What the broker says for us when the connection breaks; not when we take our leave.
+        login: A user name and a password to claim.
         timeout: Seconds to wait for each step until CONNACK.
 
     Raises:
@@ -243,7 +245,9 @@ def open_session(
         IdentityRefusedError: Our own files can't be used.
         ValueError: There is no such protocol.
     """
-    client = _client(client_id, protocol)
+    client = _client(client_id, protocol, keep)
+    if login is not None:
+        client.username_pw_set(*login)
     client.tls_set_context(client_context(trust, identity, name=endpoint.certified_name))
     client.connect_timeout = timeout
     if will is not None:
@@ -253,7 +257,8 @@ def open_session(
     try:
         code = -1
         with suppress(OSError):  # the probe finds out which
-            client.connect(endpoint.host, endpoint.port, keepalive=KEEP_ALIVE, **_kept(keep))
+            kept = _kept(keep) if protocol == V5 else {}
+            client.connect(endpoint.host, endpoint.port, keepalive=KEEP_ALIVE, **kept)
             client.loop_start()
             thread = client._thread  # noqa: SLF001 - paho forgets it before it has ended
             with suppress(NotConnectedError):
@@ -301,7 +306,7 @@ def _kept(seconds: int) -> dict[str, Any]:
     return {"clean_start": False, "properties": properties}
 
 
-def _client(client_id: str, protocol: int) -> paho.Client:
+def _client(client_id: str, protocol: int, keep: int) -> paho.Client:
     versions = {V5: paho.MQTTv5, V311: paho.MQTTv311}
     if protocol not in versions:
         text = f"protocol is 4 (MQTT 3.1.1) or 5, not {protocol}"
@@ -310,6 +315,7 @@ def _client(client_id: str, protocol: int) -> paho.Client:
         CallbackAPIVersion.VERSION2,
         client_id=client_id,
         protocol=versions[protocol],
+        clean_session=not keep if protocol == V311 else None,
         reconnect_on_failure=False,
     )
 

@@ -105,15 +105,25 @@ class Returner:
         trust: Whom we believe.
         identity: Who we are.
         tls: `1.2` or `1.3` for exactly that version.
+        protocol: MQTT 5 or 4 (which is 3.1.1).
+        client_id: The client id.
 
     Raises:
         IdentityRefusedError: Our own files can't be used.
     """
 
     def __init__(
-        self, endpoint: Endpoint, *, trust: Path, identity: Identity | None = None, tls: str | None = None
+        self,
+        endpoint: Endpoint,
+        *,
+        trust: Path,
+        identity: Identity | None = None,
+        tls: str | None = None,
+        protocol: int = packets.V5,
+        client_id: str = "",
     ) -> None:
         self._endpoint = endpoint
+        self._protocol, self._client_id = protocol, client_id
         self._context = client_context(trust, identity, tls=tls)
         self._session: ssl.SSLSession | None = None
 
@@ -128,7 +138,8 @@ class Returner:
         Returns:
             The outcome, as `probe` reports it. Its detail says whether the session was `resumed`.
         """
-        attempt = _Attempt(self._endpoint, _Errand(packets.V5, "", None, publish, b"probe"), timeout)
+        errand = _Errand(self._protocol, self._client_id, None, publish, b"probe")
+        attempt = _Attempt(self._endpoint, errand, timeout)
         outcome = attempt.run(self._context, None, self._session if resume else None)
         if outcome.accepted:
             self._session = attempt.wire.session

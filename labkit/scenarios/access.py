@@ -96,7 +96,7 @@ def told_of(site: Site, name: str, topic: str) -> list[Told]:
             with site.session(name, protocol=protocol) as publisher:
                 for qos in (0, 1, 2):
                     code = publisher.publish(topic, payload := secrets.token_hex(8), qos=qos)
-                    arrived = _arrives(observer, observer, payload)
+                    arrived = arrives_before(observer, observer, payload)
                     found.append(Told(words, qos, None if qos == 0 else code, bool(arrived)))
     return found
 
@@ -120,7 +120,7 @@ def heard_by(site: Site, listener: Session, name: str, topic: str, act: Callable
     payload = secrets.token_hex(8)
     act(payload)
     with site.session(OBSERVER) as operator:
-        arrived = _arrives(listener, operator, payload, fence=f"devices/{name}/commands/fence")
+        arrived = arrives_before(listener, operator, payload, fence=f"devices/{name}/commands/fence")
     return _judged(arrived, topic, payload)
 
 
@@ -155,7 +155,7 @@ def command_kept(site: Site, victim: str, *, thief: str | None = None) -> Outcom
     with site.session(victim, client_id=victim, keep=KEPT) as session:
         session.subscribe(f"devices/{victim}/commands/#")
         with site.session(OBSERVER) as operator:
-            arrived = _arrives(session, operator, payload, fence=f"devices/{victim}/commands/fence")
+            arrived = arrives_before(session, operator, payload, fence=f"devices/{victim}/commands/fence")
     return _judged(arrived, topic, payload)
 
 
@@ -168,8 +168,15 @@ def _judged(arrived: bool | None, topic: str, payload: str) -> Outcome:  # noqa:
     return Outcome("authorised", accepted=False, reason=reason, detail={"topic": topic})
 
 
-def _arrives(listener: Session, operator: Session, payload: str, *, fence: str = FENCE) -> bool | None:
-    """Return whether a payload arrives before a message that the operator sends now; None if that never comes."""
+def arrives_before(listener: Session, operator: Session, payload: str, *, fence: str = FENCE) -> bool | None:
+    """Return whether a payload arrives before a message that the operator sends now; None if that never comes.
+
+    Args:
+        listener: An open session that has subscribed to both.
+        operator: An open session that may publish to the fence.
+        payload: What to look for. Other messages are dropped.
+        fence: A topic that the listener hears.
+    """
     mark = secrets.token_hex(8)
     operator.publish(fence, mark)
     arrived = False

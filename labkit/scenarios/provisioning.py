@@ -52,13 +52,17 @@ class ProvisioningSite:
         identity = Identity(files.certificate, files.key)
         return Client(self.service.url, trust=self.store.trust_anchor, identity=identity, name=NAME)
 
-    def token(self, device_id: str, *, hours: float = 24) -> str:
-        """Return a token for a device; the registry takes the device in where it does not have it."""
+    def known(self, device_id: str) -> None:
+        """See to it that the registry has a device."""
         try:
             self.operator.call("POST", "/devices", {"devices": [{"device_id": device_id}]})
         except RefusedError as error:
             if error.code != "device-exists":
                 raise
+
+    def token(self, device_id: str, *, hours: float = 24) -> str:
+        """Return a token for a device; the registry takes the device in where it does not have it."""
+        self.known(device_id)
         made = self.operator.call("POST", "/tokens", {"device_ids": [device_id], "hours": hours})
         return str(made["tokens"][device_id])
 

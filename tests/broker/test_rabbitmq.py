@@ -160,7 +160,7 @@ def test_a_user_may_use_its_own_queues_alone() -> None:
     ("changes", "key"),
     [
         ({"require_certificate": False}, "require_certificate"),
-        ({"use_identity_as_username": None}, "require_certificate"),
+        ({"use_identity_as_username": None}, "use_identity_as_username"),
         ({"keyfile": None}, "keyfile"),
         ({"tls_version": "tlsv1.1"}, "tls_version"),
         ({"cafile": Path("/lab/a\nb")}, "a path"),

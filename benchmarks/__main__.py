@@ -37,6 +37,10 @@ PARTS = {
         "Enrolments",
         "The promise is at most 2.6 times the floor.",
     ),
+    "load": (
+        "A fleet at the broker",
+        "No reading may be lost; the rest is what it is, on one machine that carries the broker, the fleet and the observer.",
+    ),
     "factory": (
         "A factory line",
         "The promises are in the table; rows without one do more than they speak of.",

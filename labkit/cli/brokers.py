@@ -37,7 +37,8 @@ def conform(only: str | None, page: Path | None, as_json: bool) -> int:  # noqa:
 
     Exit status 1 if a broker lets something happen that must not, or the other way round.
     """  # noqa: D301 - click wants the character itself
-    from labkit.scenarios.conformance import ask_all, subjects
+    from labkit.scenarios.conformance import subjects
+    from labkit.scenarios.conformance_questions import ask_all
     from labkit.scenarios.separate import separate_authority
 
     store = separate_authority(Workspace.open(), "conformance")

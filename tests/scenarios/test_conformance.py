@@ -18,7 +18,8 @@ from labkit.clock import Deadline
 from labkit.errors import BrokerGoneError, ToolMissingError
 from labkit.pki import Store
 from labkit.ports import is_listening
-from labkit.scenarios.conformance import Question, Row, Seen, Subject, ask_all, subjects
+from labkit.scenarios.conformance import Question, Row, Seen, Subject, subjects
+from labkit.scenarios.conformance_questions import ask_all
 from labkit.workspace import Workspace
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from labkit.course.exercise import Exercise
@@ -115,34 +116,31 @@ def _check_tools(work: Work) -> CheckResult:
     return CheckResult(PASSED, observed=try_tools(work, stage_of(work), answer))
 
 
-_IN = {"stage": "mqtt", "accepted": True, "reason": "accepted"}
-_OUT = {"stage": "tls", "accepted": False, "reason": "certificate-required"}
+def _outcome(stage: str, reason: str) -> dict[str, Any]:
+    return {"stage": stage, "accepted": reason == "accepted", "reason": reason}
 
 
-def _refused(stage: str, reason: str) -> dict[str, Any]:
-    return {"stage": stage, "accepted": False, "reason": reason}
+CONTROLS = {
+    "got in": _outcome("mqtt", "accepted"),
+    "was refused by MQTT": _outcome("mqtt", "not-authorised"),
+    "was refused for its authority": _outcome("tls", "unknown-ca"),
+    "was refused without a word": _outcome("tls", "closed-without-reason"),
+    "found nobody": _outcome("tcp", "connection-refused"),
+}
+"""What may have become of the device with its certificate."""
 
-
-PROOFS: tuple[tuple[str, dict[str, Any], dict[str, Any], bool], ...] = (
-    ("a control that got in, an alert of TLS 1.3 that asks for a certificate", _IN, _OUT, True),
-    ("a control that got in, the alert of TLS 1.2", _IN, _refused("tls", "handshake-failure"), True),
-    ("a control that was refused too", _refused("mqtt", "not-authorised"), _OUT, False),
-    ("a control that was refused for its authority", _refused("tls", "unknown-ca"), _OUT, False),
-    (
-        "a broker that refuses everybody by MQTT",
-        _refused("mqtt", "not-authorised"),
-        _refused("mqtt", "not-authorised"),
-        False,
-    ),
-    ("a refusal by MQTT, after TLS", _IN, _refused("mqtt", "not-authorised"), False),
-    ("a connection that ended without a word", _IN, _refused("tls", "closed-without-reason"), False),
-    ("a port where nobody listens", _IN, _refused("tcp", "connection-refused"), False),
-    ("a client that could not believe the broker", _IN, _refused("tls", "server-untrusted"), False),
-    ("a certificate of an unknown authority", _IN, _refused("tls", "unknown-ca"), False),
-    ("an alert at the wrong stage", _IN, _refused("mqtt", "certificate-required"), False),
-    ("a client that got in", _IN, _IN, False),
-)
-"""Pairs of control and attempt, and whether they prove that a certificate is required."""
+ATTEMPTS = {
+    "was asked for a certificate (TLS 1.3)": _outcome("tls", "certificate-required"),
+    "was asked for a certificate (TLS 1.2)": _outcome("tls", "handshake-failure"),
+    "got in": _outcome("mqtt", "accepted"),
+    "was refused by MQTT": _outcome("mqtt", "not-authorised"),
+    "was refused as a client of an unknown authority": _outcome("tls", "unknown-ca"),
+    "was refused without a word": _outcome("tls", "closed-without-reason"),
+    "did not believe the broker": _outcome("tls", "server-untrusted"),
+    "speaks no version that the broker does": _outcome("tls", "protocol-version"),
+    "found nobody": _outcome("tcp", "connection-refused"),
+}
+"""What may have become of the client without a certificate. The first two are proofs, beside a control that got in."""
 
 
 def _hold_function(work: Work) -> None:
@@ -154,13 +152,15 @@ def _hold_function(work: Work) -> None:
             expected="a function that tells a proof from an accident",
             advice="complete its cell, run it and hand it in",
         )
-    replies = answer.ask([(control, attempt) for _, control, attempt, _ in PROOFS])
-    for (text, _, _, wanted), reply in zip(PROOFS, replies, strict=True):
+    cases = list(product(CONTROLS, ATTEMPTS))
+    replies = answer.ask([(CONTROLS[control], ATTEMPTS[attempt]) for control, attempt in cases])
+    for (control, attempt), reply in zip(cases, replies, strict=True):
+        wanted = CONTROLS[control]["accepted"] and attempt in tuple(ATTEMPTS)[:2]
         if reply.value is not wanted:
             raise wrong(
                 "proof-too-strict" if wanted and not reply.error else "proof-too-easy",
-                f"proves() says {reply.error or repr(reply.value)} to: {text}",
-                expected="True where it proves that a certificate is required, False everywhere else",
+                f"the control {control}, the attempt {attempt}: proves() says {reply.error or repr(reply.value)}",
+                expected="True where both together prove that a certificate is required, False everywhere else",
                 advice="three questions: did the control get in? at which stage did the attempt fall? for which reason?",
             )
 

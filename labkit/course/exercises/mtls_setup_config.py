@@ -6,6 +6,7 @@ parsed here is rendered again by the judge, and an option that nobody here knows
 
 from __future__ import annotations
 
+import ssl
 from typing import TYPE_CHECKING
 
 from labkit.broker import acl as rules
@@ -147,6 +148,13 @@ def hold_config(work: Work, config: BrokerConfig) -> Listener:
             "which option takes the name from the certificate?",
         ),
         (
+            bool(bare := _bare_suites(listener)),
+            "suite-without-protection",
+            f"it agrees to {bare}",
+            "suites that prove and encrypt",
+            "what does your list of ciphers allow beside what you meant?",
+        ),
+        (
             listener.tls_version in _OLD_TLS,
             "old-tls",
             f"it speaks {listener.tls_version}",
@@ -157,6 +165,19 @@ def hold_config(work: Work, config: BrokerConfig) -> Listener:
         if broken:
             raise wrong(fault, observed, expected=expected, advice=advice)
     return listener
+
+
+def _bare_suites(listener: Listener) -> str:
+    """Return the first suite of TLS 1.2 that encrypts nothing or proves nobody; empty where there is none."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.set_ciphers(":".join(listener.ciphers) or "DEFAULT")
+    except ssl.SSLError:
+        return ""  # then Mosquitto will say it
+    found = [
+        each for each in context.get_ciphers() if not each["strength_bits"] or each["auth"] == "auth-null"
+    ]
+    return str(found[0]["name"]) if found else ""
 
 
 def read_rules(work: Work, config: BrokerConfig) -> Acl | None:

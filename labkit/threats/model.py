@@ -223,7 +223,7 @@ class Model:
             after: Ask about the plant that the lessons build, and not the one that was found.
         """
         full = {ENCRYPTED, SERVER_KNOWN, CLIENT_KNOWN}
-        return tuple(flow for flow in self.crossings() if (flow.after if after else flow.before) != full)
+        return tuple(flow for flow in self.crossings() if not full <= (flow.after if after else flow.before))
 
 
 def problems(model: Model) -> Iterator[str]:

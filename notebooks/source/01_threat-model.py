@@ -394,13 +394,91 @@ ranked = [(r.threat, titles[r.threat], r.likelihood, r.impact, r.score, r.level.
 Table("The plant's threats, as the course scores them", ("threat", "what happens", "L", "I", "score", "level"), ranked)
 
 # %% [markdown]
-# ## Go deeper: shut a tree yourself
+# ## Go deeper: three more exercises
 #
-# *Ungraded.* Which two threats, closed together, shut the most ways of all four trees? Try others.
+# *Optional; skipping them breaks nothing later.*
+#
+# ### Exercise 3: three locks, and no more
+#
+# *Tweak.* There is money to close three threats. How many of all ways, in all four trees, are open then? Here is somebody's first attempt, with two:
 
 # %% tags=["go-deeper"]
 attempt = {"secret-in-image", "open-dashboard"}
 {name: f"{len(tree.open_ways(attempt))} of {len(tree.ways())} open" for name, tree in TREES.items()}
+
+# %% [markdown]
+# Complete **shut**: return three threats, or less, that leave at most *eight* ways open. There is more than one answer.
+#
+# Example: `{"secret-in-image", "open-dashboard"}` leaves fourteen. Stuck? `lab.hint("threat-model.3")`.
+
+# %% exercise="threat-model.3" kind="tweak" tags=["go-deeper"]
+def shut():
+    """Return at most three threats that leave at most eight ways open."""
+    # BEGIN SOLUTION
+    return {"pivot", "open-ports", "botnet"}
+    # END SOLUTION
+
+
+# %% tags=["go-deeper"]
+lab.workspace.write_json("answers/threat-model/closed.json", sorted(shut()))
+lab.check("threat-model.3")
+
+# %% [markdown]
+# ### Exercise 4: read the tree
+#
+# *Bug hunt.* A colleague counts the ways that are left with this function, and says that nothing helps against Mirai but closing all four steps. Is the tree wrong, or the function?
+
+# %% tags=["go-deeper"]
+def colleague(ways, closed):
+    return [way for way in ways if not set(way) <= set(closed)]
+
+
+mirai = [sorted(way) for way in MIRAI.ways()]
+colleague(mirai, ["default-password"])
+
+# %% [markdown]
+# Write **still_open**: it is given ways, each a list of threats, and a list of closed threats. It returns the ways that an attacker can still go, in the order in which they came.
+#
+# Example: `still_open([["a", "b"], ["c"]], ["b"])` gives `[["c"]]`. Stuck? `lab.hint("threat-model.4")`.
+
+# %% exercise="threat-model.4" kind="bug-hunt" tags=["go-deeper"]
+def still_open(ways, closed):
+    """Return the ways of which no step is closed."""
+    # BEGIN SOLUTION
+    return [way for way in ways if not set(way) & set(closed)]
+    # END SOLUTION
+
+
+# %% [markdown]
+# **hand_in** keeps the cell as text. The check calls your function in a process of its own, with trees that you have not seen. labkit's twin is `Node.open_ways`.
+
+# %% tags=["go-deeper"]
+lab.hand_in(still_open)
+lab.check("threat-model.4")
+
+# %% [markdown]
+# ### Exercise 5: a password with a pattern
+#
+# *Break it.* An installer is proud of it: "No default passwords! Every user gets his own: the user's name, a dash, and the year in which we fitted it." He has been in business since 2015, and the last year on his site is 2024. The users are `admin`, `camera` and `gate`.
+#
+# Complete **guesses**: a list of at most thirty pairs that opens the door to all three, whatever the years. The check sets up a door as the installer does, and tries your list.
+#
+# Example of a pair: `("admin", "admin-2015")`. Stuck? `lab.hint("threat-model.5")`.
+
+# %% exercise="threat-model.5" kind="break-it" tags=["go-deeper"]
+def guesses():
+    """Return pairs of user and password that the installer may have chosen."""
+    # BEGIN SOLUTION
+    return [(user, f"{user}-{year}") for user in ("admin", "camera", "gate") for year in range(2015, 2025)]
+    # END SOLUTION
+
+
+# %% tags=["go-deeper"]
+lab.hand_in(guesses)
+lab.check("threat-model.5")
+
+# %% [markdown]
+# No two of his passwords are the same, none is on any list, and thirty guesses are enough. A good password follows no rule at all.
 
 # %% [markdown]
 # ## What you proved

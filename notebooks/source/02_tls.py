@@ -109,11 +109,13 @@ def heard(data):
     except ValueError:
         return "refused"
 
-answers = {name: heard(data) for name, data in make_inputs(lab, sealed).items()}
-lab.workspace.write_json("answers/tls/records.json", answers)
-answers["real"], answers["hostile"]
+{name: heard(data) for name, data in make_inputs(lab, sealed).items() if name != "real"}
+
+# %% [markdown]
+# **hand_in** keeps the cell that defines your function as text. The check calls it in a process of its own, with these three inputs and with some that you have not seen.
 
 # %%
+lab.hand_in(walk)
 lab.check("tls.1")
 
 # %% [markdown]
@@ -429,6 +431,103 @@ bars("The broker's processor, one connection", "ms", [Bar(c.label, c.broker_cpu,
 # %% tags=["go-deeper"]
 hello = opened.find("ClientHello").shown
 Table("ClientHello", ("field", "value"), [(name, ", ".join(value) if isinstance(value, tuple) else value) for name, value in hello.items()])
+
+# %% [markdown]
+# ## Go deeper: three more exercises
+#
+# *Optional; skipping them breaks nothing later.*
+#
+# ### Exercise 3: let the device find it
+#
+# *Tweak.* Above, a bit was flipped on the way, and the *broker* found it. Change the settings of **flip_bit** so that the *device* finds a flipped bit, and hangs up. The device connects with TLS 1.2 and publishes one message.
+#
+# Example: `{"direction": "client", "number": 1}` is what was done above. Stuck? `lab.hint("tls.3")`.
+
+# %% exercise="tls.3" kind="tweak" tags=["go-deeper"]
+def settings():
+    """Return the arguments of flip_bit."""
+    # BEGIN SOLUTION
+    return {"direction": "server", "number": 1}
+    # END SOLUTION
+
+
+# %% tags=["go-deeper"]
+lab.workspace.write_json("answers/tls/flip.json", settings())
+lab.check("tls.3")
+
+# %% [markdown]
+# ### Exercise 4: the client that believes everybody
+#
+# *Bug hunt.* This is how a device logs in whose author was tired of certificate errors. It works, with every server that there is.
+
+# %% tags=["go-deeper"]
+def colleague(port, trust, password):
+    context = ssl.create_default_context(cafile=trust)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    with socket.create_connection(("127.0.0.1", port), timeout=2) as tcp, context.wrap_socket(tcp) as tls:
+        tls.sendall(password.encode())
+    return "sent"
+
+# %% [markdown]
+# Write **log_in**: it connects to a port of 127.0.0.1, believes the root in the file `trust` and nobody else, and expects a server called `localhost`. It sends the password and returns `"sent"`, or it sends nothing and returns `"refused"`. The check puts five servers in its way, and looks what each of them was told.
+#
+# Example: at a server that another authority vouches for it returns `"refused"`. Stuck? `lab.hint("tls.4")`.
+
+# %% exercise="tls.4" kind="bug-hunt" tags=["go-deeper"]
+import socket
+import ssl
+
+
+def log_in(port, trust, password):
+    """Send the password to the right server, and to no other."""
+    # BEGIN SOLUTION
+    context = ssl.create_default_context(cafile=trust)
+    try:
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=2) as tcp,
+            context.wrap_socket(tcp, server_hostname="localhost") as tls,
+        ):
+            tls.sendall(password.encode())
+    except ssl.SSLCertVerificationError:
+        return "refused"
+    return "sent"
+    # END SOLUTION
+
+
+# %% tags=["go-deeper"]
+lab.hand_in(log_in)
+lab.check("tls.4")
+
+# %% [markdown]
+# ### Exercise 5: what lengths tell
+#
+# *Break it.* A contact on a door says `open` or `closed`, through TLS, and you listen. **record** lets the device say a word and returns what you see: how long its records of application data were.
+
+# %% tags=["go-deeper"]
+from labkit.course.lessons.tls_exercises import record
+
+{word: record(site, word) for word in ("open", "closed")}
+
+# %% [markdown]
+# Write **said**: it is given such a list and returns the word. The check records the device anew, several times, and shows your function nothing but lengths.
+#
+# Example: `said(record(site, "open"))` returns `"open"`. Stuck? `lab.hint("tls.5")`.
+
+# %% exercise="tls.5" kind="break-it" tags=["go-deeper"]
+def said(lengths):
+    """Return what the device said, judged by the lengths of its records."""
+    # BEGIN SOLUTION
+    return "open" if lengths[1] < 62 else "closed"
+    # END SOLUTION
+
+
+# %% tags=["go-deeper"]
+lab.hand_in(said)
+lab.check("tls.5")
+
+# %% [markdown]
+# Nothing was decrypted, and you know whether somebody is in. Devices that care send messages of *one* length, at fixed times.
 
 # %% [markdown]
 # ## What you proved

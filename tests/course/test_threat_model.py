@@ -1,4 +1,4 @@
-"""The exercises of lesson threat-model: right answers pass, wrong ones are told what is wrong."""
+"""What lesson threat-model makes of its exercises and experiments; answers are in `tests/answers`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from labkit.course.lessons import find
 from labkit.course.lessons.threat_model import (
     EXPECTED,
     MODELS,
-    SHELF,
     TO_SCORE,
     closed,
     hand_in_exposed,
@@ -24,10 +23,10 @@ from labkit.course.lessons.threat_model import (
 )
 from labkit.course.progress import Progress
 from labkit.scenarios.handshake_cost import HandshakeCost
-from labkit.threats import CLIENT_KNOWN, ENCRYPTED, SERVER_KNOWN, THREATS, load_register
+from labkit.threats import THREATS, load_register
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from labkit.broker import Mosquitto
@@ -51,76 +50,17 @@ def check(lab: Lab, number: int) -> CheckResult:
 
 
 def test_nothing_done_is_not_attempted(lab: Lab) -> None:
-    """Before anything was handed in, both exercises are not attempted."""
-    assert {"not-attempted"} == {check(lab, number).status for number in (1, 2)}
-
-
-# --- borders ------------------------------------------------------------------------------------------------------
-
-
-def crossing(model: Model) -> list[str]:
-    """Return every flow that crosses a border, protected or not."""
-    return [f.id for f in model.flows if model.element(f.source).boundary != model.element(f.target).boundary]
-
-
-def right(model: Model) -> list[str]:
-    """Return the right answer."""
-    unsafe = [f.id for f in model.flows if not {ENCRYPTED, SERVER_KNOWN, CLIENT_KNOWN} <= f.before]
-    return [each for each in crossing(model) if each in unsafe]
-
-
-def counting(model: Model) -> list[str]:
-    """Count the protections instead of naming them."""
-    few = [f.id for f in model.flows if len(f.before) < 3]
-    return [each for each in crossing(model) if each in few]
-
-
-def exact(model: Model) -> list[str]:
-    """Ask for exactly three, so that a fourth is a fault."""
-    other = [f.id for f in model.flows if {ENCRYPTED, SERVER_KNOWN, CLIENT_KNOWN} != f.before]
-    return [each for each in crossing(model) if each in other]
-
-
-def encrypted_only(model: Model) -> list[str]:
-    """Take encryption for everything."""
-    bare = [f.id for f in model.flows if ENCRYPTED not in f.before]
-    return [each for each in crossing(model) if each in bare]
-
-
-def without_borders(model: Model) -> list[str]:
-    """Forget the borders."""
-    return [f.id for f in model.flows if not {ENCRYPTED, SERVER_KNOWN, CLIENT_KNOWN} <= f.before]
-
-
-@pytest.mark.parametrize(
-    ("answer", "status", "words"),
-    [
-        (right, "passed", "the riddle among them"),
-        (counting, "failed", "a riddle: 1 missing"),
-        (exact, "failed", "a riddle: 0 missing, 1 too much (more for example)"),
-        (encrypted_only, "failed", "the plant as it was found: 2 missing"),
-        (without_borders, "failed", "too much (credentials for example)"),
-        (crossing, "failed", "the plant as built: 0 missing, 8 too much"),
-        (lambda _: [], "failed", "9 missing"),
-    ],
-)
-def test_borders(lab: Lab, answer: Callable[[Model], list[str]], status: str, words: str) -> None:
-    """The right function passes; each way of taking one thing for another is told on which model it shows."""
-    hand_in_exposed(lab, answer)
-    result = check(lab, 1)
-    assert (status, True) == (result.status, words in result.observed), result
+    """Before anything was handed in, every exercise is not attempted."""
+    assert {"not-attempted"} == {check.run(lab).status for check in find("threat-model").checks}
 
 
 def test_the_twin_gives_the_expected_answer() -> None:
-    """The library's own method says the same on all three models."""
-    assert EXPECTED == {
-        name: sorted(flow.id for flow in model.exposed() if flow.id != "more")
-        for name, model in MODELS.items()
-    }
+    """The library's own method says the same on all three models, where there is more than enough protection too."""
+    assert {name: sorted(flow.id for flow in model.exposed()) for name, model in MODELS.items()} == EXPECTED
 
 
 def test_a_stub_leaves_nothing(lab: Lab) -> None:
-    """A function that raises hands in nothing, and a damaged answer is told so."""
+    """A function that raises hands in nothing."""
 
     def stub(_: Model) -> list[str]:
         raise NotImplementedError
@@ -128,8 +68,6 @@ def test_a_stub_leaves_nothing(lab: Lab) -> None:
     with pytest.raises(NotImplementedError):
         hand_in_exposed(lab, stub)
     assert "not-attempted" == check(lab, 1).status
-    lab.workspace.write(f"{SHELF}/exposed.json", b"{}")
-    assert ("failed", True) == ((result := check(lab, 1)).status, "can't be read" in result.observed)
 
 
 # --- scores -------------------------------------------------------------------------------------------------------
@@ -146,33 +84,6 @@ def scores(**changes: tuple[int, int, str]) -> list[Row]:
         )
         rows.append((threat.id, likelihood, impact, treatment, "three good words"))
     return rows
-
-
-@pytest.mark.parametrize(
-    ("rows", "status", "words"),
-    [
-        (scores(), "passed", "twelve risks; the first is"),
-        (scores()[:-1], "failed", "1 threats have no score"),
-        ([(*row[:4], "because") for row in scores()], "failed", "12 reasons"),
-        (scores(default_password=(2, 4, "mitigate")), "failed", "default-password has likelihood 2"),
-        (scores(secret_in_image=(3, 5, "mitigate")), "failed", "secret-in-image has likelihood 3"),
-        (scores(opened_later=(5, 3, "mitigate")), "failed", "opened-later has likelihood 5"),
-        (scores(stolen_authority=(2, 3, "mitigate")), "failed", "stolen-authority has impact 3"),
-        (scores(never_patched=(5, 4, "accept")), "failed", "1 critical risks are accepted"),
-        ([(name, 4 - (name == "opened-later"), 4 + (name == "stolen-authority"), "mitigate", "three good words") for name in TO_SCORE], "failed", "nearly all scores are the same"),
-    ],
-)  # fmt: skip
-def test_scores(lab: Lab, rows: list[Row], status: str, words: str) -> None:
-    """Scores that agree with what was seen and with each other pass; each kind of disagreement is told."""
-    hand_in_register(lab, rows)
-    result = check(lab, 2)
-    assert (status, True) == (result.status, words in result.observed), result
-
-
-def test_a_disagreement_with_the_course_is_no_fault(lab: Lab) -> None:
-    """Somebody who finds the pivot unlikely and harmless passes all the same: there is no one right answer."""
-    hand_in_register(lab, scores(pivot=(1, 2, "transfer"), foreign_topic=(2, 2, "accept")))
-    assert "passed" == check(lab, 2).status
 
 
 def test_numbers_outside_the_scales_are_refused(lab: Lab) -> None:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from labkit.course.lab import ready_authority
 from labkit.course.lesson import Check, CheckResult, Claim, Lesson, Prediction
+from labkit.course.lessons.threat_model_exercises import MORE
 from labkit.course.lessons.threat_model_questions import QUESTIONS
 from labkit.course.progress import Progress
+from labkit.course.shelf import failed, laid, not_attempted
 from labkit.outcome import Outcome
 from labkit.scenarios.handshake_cost import handshake_cost
 from labkit.threats import (
@@ -146,18 +148,22 @@ def as_built(model: Model) -> Model:
 
 
 def _riddle() -> Model:
-    """Return a model of four flows, three of which look protected to somebody who counts."""
-    almost = frozenset({ENCRYPTED, SERVER_KNOWN, "encrypted-soon"})
+    """Return a model of flows that are not what they look like to somebody who counts, or asks for two of the three."""
     whole = frozenset({ENCRYPTED, SERVER_KNOWN, CLIENT_KNOWN})
+    one, other = ("one", "two"), ("three", "four")
+    flows = (
+        ("within", "one", "two", ()),
+        ("beside", "four", "three", (ENCRYPTED,)),
+        ("almost", "one", "three", (ENCRYPTED, SERVER_KNOWN, "encrypted-soon")),
+        ("blind", "three", "two", (ENCRYPTED, CLIENT_KNOWN, "signed")),
+        ("open", "four", "one", (SERVER_KNOWN, CLIENT_KNOWN, "encrypted-once")),
+        ("whole", "three", "one", whole),
+        ("more", "two", "three", whole | {"signed"}),
+    )
     return Model(
         "a riddle", (), (), (Boundary("a", "here", ""), Boundary("b", "there", "")),
-        (Element("one", "one", Kind.PROCESS, "a"), Element("two", "two", Kind.STORE, "a"), Element("three", "three", Kind.PROCESS, "b")),
-        (
-            DataFlow("within", "one", "two", "", "", frozenset()),
-            DataFlow("almost", "one", "three", "", "", almost),
-            DataFlow("whole", "three", "one", "", "", whole),
-            DataFlow("more", "two", "three", "", "", whole | {"signed"}),
-        ),
+        (*(Element(name, name, Kind.PROCESS, "a") for name in one), *(Element(name, name, Kind.STORE, "b") for name in other)),
+        tuple(DataFlow(name, source, target, "", "", frozenset(before)) for name, source, target, before in flows),
     )  # fmt: skip
 
 
@@ -167,7 +173,7 @@ MODELS = {"the plant as it was found": PLANT, "the plant as built": as_built(PLA
 EXPECTED = {
     "the plant as it was found": sorted(flow.id for flow in PLANT.exposed()),
     "the plant as built": ["time"],
-    "a riddle": ["almost"],
+    "a riddle": ["almost", "blind", "open"],
 }
 
 
@@ -180,21 +186,26 @@ def hand_in_exposed(lab: Lab, exposed: Callable[[Model], Iterable[str]]) -> dict
 
 def _check_exposed(lab: Lab) -> CheckResult:
     """Compare what was handed in with what is so."""
-    path = lab.workspace.path(SHELF, "exposed.json")
-    if not path.exists():
-        return CheckResult("not-attempted", expected="complete exposed(), then hand it in")
     try:
-        said = {name: list(map(str, json.loads(path.read_text(encoding="utf-8"))[name])) for name in MODELS}
-    except (ValueError, KeyError, TypeError) as error:
-        return CheckResult(
-            "failed", observed=f"the answer can't be read: {error!r}", advice="hand it in again"
+        heard = laid(lab, "exposed.json")
+        said = {name: list(map(str, heard[name])) for name in MODELS}
+    except FileNotFoundError:
+        return not_attempted("complete exposed(), then hand it in")
+    except (KeyError, TypeError) as error:
+        return failed(
+            "unreadable",
+            f"the answer can't be read: {error!r}",
+            expected="the ids of flows, of three models",
+            advice="hand it in again",
         )
     for name, right in EXPECTED.items():
         missing, stray = sorted(set(right) - set(said[name])), sorted(set(said[name]) - set(right))
         if missing or stray:
-            return CheckResult(
-                "failed",
-                observed=f"{name}: {_number(missing, 'missing')}, {_number(stray, 'too much')}",
+            crossing = {flow.id for flow in MODELS[name].crossings()}
+            extra = "protected-too" if set(stray) <= crossing else "borders-forgotten"
+            return failed(
+                "some-missing" if missing else extra,
+                f"{name}: {_number(missing, 'missing')}, {_number(stray, 'too much')}",
                 expected="flows that cross a border and lack one of the three protections",
                 advice="how do you know in which border an element lies, and that all three are there?",
             )
@@ -244,61 +255,50 @@ def _check_register(lab: Lab) -> CheckResult:
     """Hold the register in the workspace against what the reader has seen, and against itself."""
     register = load_register(lab.workspace)
     if not register.risks:
-        return CheckResult("not-attempted", expected="complete my_scores(), then hand it in")
+        return not_attempted("complete my_scores(), then hand it in")
     if missing := [name for name in TO_SCORE if name not in register.risks]:
-        return CheckResult(
-            "failed",
-            observed=f"{len(missing)} threats have no score",
+        return failed(
+            "scores-missing",
+            f"{len(missing)} threats have no score",
             expected="all twelve",
             advice=f"{missing[0]}, for example",
         )
     risks = {name: register.risks[name] for name in TO_SCORE}
-    for broken, have, look in _objections(risks):
+    for broken, fault, have, look in _objections(risks):
         if broken:
-            return CheckResult(
-                "failed",
-                observed=have,
-                expected="scores that agree with the scales, with what you saw, and with each other",
-                advice=look,
-            )
+            expected = "scores that agree with the scales, with what you saw, and with each other"
+            return failed(fault, have, expected=expected, advice=look)
     top = Register(risks).ranked()[0]
     return CheckResult("passed", observed=f"twelve risks; the first is {top.threat}, with {top.score} points")
 
 
-def _objections(risks: dict[str, Risk]) -> Iterable[tuple[bool, str, str]]:
+def _objections(risks: dict[str, Risk]) -> Iterable[tuple[bool, str, str, str]]:
+    """Yield whether something is wrong, what the mistake is called, what is there, and where to look."""
     short = [risk.threat for risk in risks.values() if len(risk.reason.split()) < 3]
-    yield (
-        bool(short),
-        f"{len(short)} reasons have less than three words",
-        "why these numbers? somebody else will ask in a year",
-    )
+    have = f"{len(short)} reasons have less than three words"
+    yield bool(short), "no-reasons", have, "why these numbers? somebody else will ask in a year"
     for name in SEEN:
         likelihood = risks[name].likelihood
-        yield (
-            likelihood < 4,
-            f"{name} has likelihood {likelihood}",
-            "you did it above; how long did it take you?",
-        )
+        have = f"{name} has likelihood {likelihood}"
+        yield likelihood < 4, "seen-and-unlikely", have, "you did it above; how long did it take you?"
     hard = risks["opened-later"].likelihood
-    yield (
-        hard > risks["sniffed-password"].likelihood - 1,
-        f"opened-later has likelihood {hard}",
-        "it takes a recording *and* a stolen key; compare it with listening",
-    )
+    have = f"opened-later has likelihood {hard}"
+    look = "it takes a recording *and* a stolen key; compare it with listening"
+    yield hard > risks["sniffed-password"].likelihood - 1, "two-steps-as-likely", have, look
     total, some = risks["stolen-authority"].impact, risks["sniffed-readings"].impact
-    yield (
-        total <= some,
-        f"stolen-authority has impact {total}, sniffed-readings {some}",
-        "what can somebody do with each of the two?",
-    )
+    have = f"stolen-authority has impact {total}, sniffed-readings {some}"
+    yield total <= some, "authority-worth-little", have, "what can somebody do with each of the two?"
     careless = [
         risk.threat
         for risk in risks.values()
         if risk.level == "critical" and risk.treatment is Treatment.ACCEPT
     ]
-    yield bool(careless), f"{len(careless)} critical risks are accepted", "who would sign that?"
+    have = f"{len(careless)} critical risks are accepted"
+    yield bool(careless), "critical-accepted", have, "who would sign that?"
+    same = len({risk.score for risk in risks.values()}) < 4
     yield (
-        len({risk.score for risk in risks.values()}) < 4,
+        same,
+        "all-the-same",
         "nearly all scores are the same",
         "a register is there to tell what comes first",
     )
@@ -348,6 +348,9 @@ CHECKS = (
             "Sets can be compared: {…} <= flow.before is true if all of the words are there.",
         ),
         _check_exposed,
+        why="Where somebody believes what comes from another side of a border, attacks begin.",
+        kind="fill-in",
+        minutes=6,
     ),
     Check(
         "threat-model.2",
@@ -358,7 +361,11 @@ CHECKS = (
             "Impact is about what is lost, whatever it takes: one device, the plant, or the keys of the house?",
         ),
         _check_register,
+        why="Without numbers that somebody stands by, the loudest threat is dealt with first.",
+        kind="defend-it",
+        minutes=8,
     ),
+    *MORE,
 )
 
 LESSON = Lesson(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from labkit.course.lab import ready_authority, running_broker
 from labkit.course.lesson import Check, CheckResult, Claim, Lesson, Prediction
+from labkit.course.lessons.tls_exercises import MORE
 from labkit.course.lessons.tls_questions import QUESTIONS
+from labkit.course.shelf import Case, failed, not_attempted, questioned
 from labkit.errors import FormatError
 from labkit.mqtt import Endpoint, probe
-from labkit.mqtt.negotiation import offer_suites, offer_versions
+from labkit.mqtt.negotiation import offer_suites
 from labkit.mqtt.records import split_record
 from labkit.scenarios.eavesdropping import PASSWORD, USER
 
@@ -137,8 +139,8 @@ def make_inputs(lab: Lab, capture: Capture) -> dict[str, bytes]:
     return inputs
 
 
-def _walked(data: bytes) -> list[list[int]] | str:
-    """Walk as labkit does."""
+def _walked(data: bytes) -> list[list[int]] | None:
+    """Walk as labkit does; None where it refuses."""
     found = []
     try:
         record, data = split_record(data)
@@ -146,42 +148,77 @@ def _walked(data: bytes) -> list[list[int]] | str:
             found.append([record[0], len(record) - 5])
             record, data = split_record(data)
     except FormatError:
-        return "refused"
+        return None
     return found
 
 
+def _record(kind: int, length: int, body: int | None = None) -> bytes:
+    """Return a record that claims to be so long, and is, unless its body has another length."""
+    return bytes([kind, 3, 3, *length.to_bytes(2, "big")]) + b"x" * (length if body is None else body)
+
+
+_GOOD = _record(22, 2) + _record(20, 1)
+
+STREAMS = (
+    ("an alert of two bytes", _record(21, 2), "wrong-header"),
+    ("four kinds of record", _GOOD + _record(21, 26) + _record(23, 10), "wrong-header"),
+    ("a record of 258 bytes, and another", _record(23, 258) + _record(23, 513), "wrong-length"),
+    ("a record without a body, and another", _record(23, 0) + _record(21, 2), "stops-too-soon"),
+    ("a record without a body at the end", _GOOD + _record(23, 0), "stops-too-soon"),
+    ("nothing", b"", "cut-off"),
+    ("three bytes of a header", b"\x16\x03\x03", "cut-off"),
+    ("good records and half of one", _GOOD + _record(23, 10, 4), "cut-off"),
+    ("good records and the header of one", _GOOD + _record(23, 10, 0), "cut-off"),
+    ("the longest record that is allowed", _record(23, 18432) + _record(21, 2), "wrong-limit"),
+    ("half of the longest record that is allowed", _record(23, 18432, 9000), "wrong-limit"),
+    ("a record of one byte too much", _record(23, 18433), "wrong-limit"),
+    ("a claim of 65,535 bytes behind good records", _GOOD + _record(22, 65535, 40), "believes-the-length"),
+    ("a claim of 65,535 bytes and no body", _record(22, 65535, 0), "believes-the-length"),
+    ("a record of type 19", _GOOD + _record(19, 2), "any-type"),
+    ("a record of type 24", _record(24, 2), "any-type"),
+    ("a record of type 71, a letter", b"GET / HTTP/1.1\r\n", "any-type"),
+)
+"""Bytes to walk through, and the mistake of somebody who walks another way."""
+
+_LOOKS = {
+    "wrong-header": "type, then two bytes of version, then two of length; the next record begins behind the body",
+    "wrong-length": "two bytes, the first one counts 256 times as much",
+    "stops-too-soon": "a record may have no body, and may be the last one",
+    "cut-off": "return the complete records; what is cut off is no reason for an error",
+    "wrong-limit": "18432 is allowed, and one byte more is not",
+    "believes-the-length": "judge the length before you look whether so much is there",
+    "any-type": "20 to 23, both ends included; anything else is a ValueError",
+}
+
+
 def _check_records(lab: Lab) -> CheckResult:
-    """Compare the reader's walk with labkit's, input by input."""
-    try:
-        heard: Any = lab.workspace.read_json(f"{SHELF}/records.json")
-    except FileNotFoundError:
-        return CheckResult("not-attempted", expected="complete walk(), then run the cell below it")
-    heard = heard if isinstance(heard, dict) else {}
-    for name in ("real", "cut off", "hostile"):
-        wanted = _walked(lab.workspace.path(f"{SHELF}/{name.replace(' ', '-')}.bin").read_bytes())
-        if heard.get(name) != wanted:
-            told = heard.get(name)
-            count = len(told) if isinstance(told, list) else told
-            return CheckResult(
-                "failed",
-                observed=f"for {name!r} you found: {count}" + (" records" if isinstance(count, int) else ""),
-                expected="every complete record as [type, length]; a refusal where a length is a lie",
-                advice="is the length checked before it is used? does the loop stop where a record is cut off?",
-            )
-    return CheckResult("passed", observed="three inputs, and labkit walks the same way")
+    """Let the reader's walk and labkit's go through the same bytes."""
+    streams = list(STREAMS)
+    recorded = lab.workspace.path(SHELF, "real.bin")
+    if recorded.exists():
+        streams.append(("what the broker said to you", recorded.read_bytes(), "wrong-header"))
+    cases = []
+    for about, data, fault in streams:
+        walked = _walked(data)
+        cases.append(Case(about, (data,), walked, fault, raises="ValueError" if walked is None else ""))
+    return questioned(
+        lab, "walk", cases,
+        expected="every complete record as (type, length); ValueError where a type is none or a length is a lie",
+        looks=_LOOKS, passed=f"{len(cases)} streams, and labkit walks the same way",
+    )  # fmt: skip
 
 
 def _check_suites(lab: Lab) -> CheckResult:
     """Offer the running broker everything, and log in."""
     running = running_broker(lab, MENDED)
     if running is None:
-        return CheckResult("not-attempted", expected="complete choose(), then run the cell below it")
+        return not_attempted("complete choose(), then run the cell below it")
     endpoint, trust = Endpoint(running.host, running.port), lab.workspace.path(MENDED, "root.crt")
     control = probe(endpoint, trust=trust, tls="1.2", username=USER, password=PASSWORD)
     if not control.accepted:
-        return CheckResult(
-            "failed",
-            observed=f"a TLS 1.2 device with ECDHE and RSA does not get in: {control}",
+        return failed(
+            "device-locked-out",
+            f"a TLS 1.2 device with ECDHE and RSA does not get in: {control}",
             expected="a broker that the device still reaches",
             advice="the broker's key is RSA, so ECDHE-ECDSA-… can't be agreed on; is the lowest version too high?",
         )
@@ -189,20 +226,19 @@ def _check_suites(lab: Lab) -> CheckResult:
         offer for offer in offer_suites(endpoint) if offer.accepted and offer.suite and offer.suite.faults
     ]
     if weak:
-        return CheckResult(
-            "failed",
-            observed=f"the broker takes {len(weak)} weak suites; one of them has {' and '.join(weak[0].row()[3].split(', '))}",
+        return failed(
+            "weak-suite",
+            f"the broker takes {len(weak)} weak suites; one of them has {' and '.join(weak[0].row()[3].split(', '))}",
             expected="none with a fault",
             advice="ECDHE in front means forward secrecy, GCM or POLY1305 at the end means AEAD",
         )
-    old = [
-        offer.version
-        for offer in offer_versions(endpoint)
-        if offer.accepted and offer.version in {"1.0", "1.1"}
-    ]
-    if old:
-        return CheckResult(
-            "failed", observed=f"the broker takes TLS {old[0]}", expected="1.2 and newer", advice="lowest"
+    lowest = running.config.listeners[0].tls_version
+    if lowest not in {"tlsv1.2", "tlsv1.3"}:
+        return failed(
+            "old-version",
+            f"nothing weak is taken, and its configuration allows {lowest}",
+            expected="1.2 and newer",
+            advice="no suite is left for it today; tomorrow somebody adds one",
         )
     return CheckResult("passed", observed="nothing weak is taken, and the device is in")
 
@@ -210,13 +246,16 @@ def _check_suites(lab: Lab) -> CheckResult:
 CHECKS = (
     Check(
         "tls.1",
-        "your walk finds the records that labkit finds, in a real stream, a cut one and a hostile one",
+        "your walk finds the records that labkit finds, in whole streams, cut ones and hostile ones",
         (
             "A loop: while at least five bytes are left, look at the header, then take that many bytes off the front.",
             "int.from_bytes(data[3:5], 'big') is the length. Judge it before you use it.",
             "Compare len(data) - 5 with the length: if it is less, the record is cut off, and you are done.",
         ),
         _check_records,
+        why="Whoever believes a length that somebody else wrote reads beyond what is there: that was Heartbleed.",
+        kind="fill-in",
+        minutes=8,
     ),
     Check(
         "tls.2",
@@ -227,7 +266,11 @@ CHECKS = (
             "One suite with GCM, one with CHACHA20-POLY1305, and the version that the device speaks.",
         ),
         _check_suites,
+        why="An attacker does not choose the best suite that you offer, but the worst.",
+        kind="defend-it",
+        minutes=6,
     ),
+    *MORE,
 )
 
 

@@ -222,6 +222,11 @@ class Bench:
         self._begin()
         self.board.reset()
 
+    def program(self, offset: int, data: bytes) -> None:
+        """Write into the flash as a programmer clipped to the chip would, and let the board start."""
+        self._begin()
+        self.board.write_flash(offset, data)
+
     def _begin(self) -> None:
         """From here on counts what board and broker say."""
         self._mark, self._log_mark = self.board.console.count, self.site.broker.log.mark()
@@ -234,14 +239,14 @@ class Bench:
             timeout: Seconds to wait for it.
         """
         deadline = Deadline(timeout)
-        lines = self._lines()
+        lines = self.said()
         while not any(until in line for line in lines) and not deadline.passed:
             deadline.pause(0.05)
-            lines = self._lines()
+            lines = self.said()
         ends = [number for number, line in enumerate(lines, start=1) if until in line]
         return Console(lines[: ends[0]] if ends else lines)
 
-    def _lines(self) -> tuple[str, ...]:
+    def said(self) -> tuple[str, ...]:
         """Return what the board has said since it last started, and nothing of what it said while a tool began."""
         lines = self.board.console.since(self._mark)
         starts = [number for number, line in enumerate(lines) if line.startswith(START)]
@@ -287,7 +292,7 @@ class Bench:
     def _first(self, wanted: set[str]) -> tuple[str, str, dict[str, str]]:
         deadline = Deadline(PATIENCE)
         while True:
-            for line in self._lines():
+            for line in self.said():
                 found = parse_line(line)
                 if found is not None and found[0] in wanted:
                     return line, *found

@@ -41,10 +41,12 @@ class Right:
     Attributes:
         name: What is different about it.
         give: Puts it where the check looks.
+        slow: Whether judging it takes seconds; an ordinary run of the tests takes a slice of those.
     """
 
     name: str
     give: Callable[[Any], None]
+    slow: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ class Wrong:
         fault: The `CheckResult.fault` that it must be told.
         status: `failed`, or `partly` where part of it is right, or `not-attempted`.
         says: A word that its `observed` must hold.
+        slow: As in `Right`.
     """
 
     name: str
@@ -64,6 +67,7 @@ class Wrong:
     fault: str
     status: str = "failed"
     says: str = ""
+    slow: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,13 @@ TABLES: dict[str, tuple[Answers, ...]] = {
     name: importlib.import_module(f"tests.answers.{name}").TABLE for name in MODULES
 }
 CASES = [
-    pytest.param(module, answers, answer, id=f"{answers.check}-{type(answer).__name__.lower()}-{answer.name}")
+    pytest.param(
+        module,
+        answers,
+        answer,
+        id=f"{answers.check}-{type(answer).__name__.lower()}-{answer.name}",
+        marks=[pytest.mark.slow] if answer.slow else [],
+    )
     for module, table in TABLES.items()
     for answers in table
     for answer in (*answers.right, *answers.wrong)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["find", "slugs"]
 
-_ORDER: tuple[str, ...] = ("mtls-setup",)
+_ORDER: tuple[str, ...] = ("mtls-setup", "sensor-node")
 
 
 def slugs() -> tuple[str, ...]:

@@ -142,7 +142,7 @@ def _found(names: tuple[str, ...], image: str, build: bool) -> Contained:  # noq
     said = processes.run([engine, "run", *words], check=False, timeout=_ANSWER).output
     version = read_version(said, f"the image {image}", advice="Build it again: labkit broker build")
     env = {key: os.environ[key] for key in _ENGINES_OWN if key in os.environ}
-    return Contained(engine, version, f"{name}, image {image}", env, image, _identity(name, engine))
+    return Contained(engine, version, f"{name}, image {image}", env, image, identity(name, engine))
 
 
 def find_engine(names: Sequence[str]) -> tuple[str, Path]:
@@ -212,7 +212,7 @@ def build_image(engine: Path, *, base: str | None = None) -> None:
         raise
 
 
-def _identity(name: str, engine: Path) -> tuple[str, ...]:
+def identity(name: str, engine: Path) -> tuple[str, ...]:
     """Return whom the broker runs as: whoever may read the staged files, and never root of this machine."""
     if os.geteuid() == 0:
         return ("--user", f"{staging.USER}:{staging.USER}")

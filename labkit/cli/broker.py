@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from labkit.cli.brokers import conform
-from labkit.cli.console import emit_json, emit_table, json_option, spoken
+from labkit.cli.console import emit_json, emit_table, json_option, open_store, spoken
 from labkit.workspace import Workspace
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from labkit.pki import Store
 
 
@@ -139,6 +138,57 @@ def deny(name: str, undo: bool) -> None:  # noqa: FBT001
 def stop() -> None:
     """Stop the broker that runs in this workspace."""
     _running().stop()
+    click.echo("Stopped.")
+
+
+@broker.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option(
+    "--port", type=click.IntRange(1, 65535), default=8883, show_default=True, help="Its port inside."
+)
+@click.option("--make", is_flag=True, help="Make an authority where there is none.")
+def render(folder: Path, port: int, make: bool) -> None:  # noqa: FBT001
+    """Fill FOLDER with what the broker's container mounts at /broker, and nothing else.
+
+    Configuration, rules, the broker's certificate and key, the authorities, the revocation list, and an identity for
+    its health check. A second run changes what has changed; a running broker reads it after SIGHUP.
+    """
+    from labkit.scenarios import stack
+
+    store = open_store()
+    if make:
+        store.ensure_authority()
+    stack.render(store, folder.absolute(), port=port)
+    click.echo(f"{folder}: what the broker needs, for its owner alone.")
+
+
+@broker.command()
+@click.option("--port", type=click.IntRange(1, 65535), default=8883, show_default=True, help="On 127.0.0.1.")
+@json_option
+def up(port: int, as_json: bool) -> None:  # noqa: FBT001
+    """Start the broker of docker/compose.yaml with this workspace's authority, and leave it running.
+
+    It goes by a revocation list. A second time it renders its files again and has the broker read them: after
+    `labkit ca revoke`, or after a change of broker/stack/acl.conf in the workspace.
+    """
+    from labkit.broker.compose import find_compose
+    from labkit.scenarios import stack
+
+    click.echo("Rendering, and starting what is needed …", err=True)
+    found = stack.up(_store(), find_compose(), port=port)
+    if as_json:
+        emit_json(found)
+    else:
+        click.echo(f"The broker's container is on 127.0.0.1:{port} and lets its health check in.")
+        click.echo(spoken(f"Try it: labkit probe --port {port}. Stop it: labkit broker down"))
+
+
+@broker.command()
+def down() -> None:
+    """Stop and remove the containers of docker/compose.yaml. Its volumes, and your workspace, stay."""
+    from labkit.broker.compose import find_compose
+
+    find_compose().down()
     click.echo("Stopped.")
 
 

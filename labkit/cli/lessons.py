@@ -112,13 +112,19 @@ def _sum_up(report: Report, target: Path) -> None:
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="The address to listen on; a container's is another.",
+)
 @click.argument("words", nargs=-1, type=click.UNPROCESSED)
-def lab(words: tuple[str, ...]) -> int:
+def lab(host: str, words: tuple[str, ...]) -> int:
     """Open JupyterLab on the course. WORDS go to JupyterLab, for example --no-browser."""
     course = course_folder()
     root = ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
     argv = [
-        sys.executable, "-m", "jupyterlab", *root, "--ServerApp.ip=127.0.0.1", "--LabApp.news_url=None",
+        sys.executable, "-m", "jupyterlab", *root, f"--ServerApp.ip={host}", "--LabApp.news_url=None",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
         f"--ServerApp.root_dir={course / 'notebooks'}", "--LabApp.default_url=/lab/tree/00_start-here.ipynb", *words,
     ]  # fmt: skip

@@ -38,7 +38,13 @@ def test_conda_has_what_the_project_asks_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "extras"), [("fleet", ("fleet", "hsm")), ("site", ("site",)), ("nbgrader", ("nbgrader",))]
+    ("name", "extras"),
+    [
+        ("fleet", ("fleet", "hsm")),
+        ("site", ("site",)),
+        ("nbgrader", ("nbgrader",)),
+        ("containers", ("containers",)),
+    ],
 )
 def test_the_extras_agree_with_the_lock(name: str, extras: tuple[str, ...]) -> None:
     """What `lab.py extras` adds changes no version that the course has, and has all of the extra."""

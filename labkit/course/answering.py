@@ -20,7 +20,7 @@ def plain(value: Any) -> Any:
         return {"bytes": value.hex()}
     if type(value) in {list, tuple}:
         return [plain(item) for item in value]
-    if type(value) is dict:
+    if isinstance(value, dict):  # a Counter is one, too
         return {"items": [[plain(key), plain(item)] for key, item in value.items()]}
     return f"<{type(value).__name__}>"
 

@@ -293,23 +293,25 @@ store.identity("sensor-001")
 # %% [markdown]
 # ### Exercise 2: write a rule
 #
-# *Fill in.* The most expensive mistakes are made in one field: the name. Write **name_rule**: it returns `"count"` where a certificate has no common name or more than one, `"grammar"` where the name is not 1 to 63 of `a-z`, `0-9` and `-`, beginning with a letter or digit, `"reserved"` where it is `admin`, and `"ok"` otherwise.
+# *Fill in.* The most expensive mistakes are made in one field: the name. Write **name_rule**: it is given the list of common names that stand in a certificate, and returns `"count"` where there is none or more than one, `"grammar"` where the name is not 1 to 63 of `a-z`, `0-9` and `-`, beginning with a letter or digit, `"reserved"` where it is `admin`, and `"ok"` otherwise.
 #
-# Example: for `sensor-001` it returns `"ok"`. Stuck? `lab.hint("certificate-authority.2")`.
+# Example: `name_rule(["sensor-001"])` returns `"ok"`. Stuck? `lab.hint("certificate-authority.2")`.
 
 # %%
-import re
-
 from labkit.course.lessons.certificate_authority import make_specimens
 
-specimens = make_specimens(lab)
-{name: each.subject.rfc4514_string() for name, each in specimens.items()}
+common_name = x509.NameOID.COMMON_NAME
+specimens = {label: [each.value for each in found.subject.get_attributes_for_oid(common_name)]
+             for label, found in make_specimens(lab).items()}
+specimens
 
 # %% exercise="certificate-authority.2" kind="fill-in"
-def name_rule(certificate):
-    """Return what is wrong with the name in a certificate, or "ok"."""
+import re
+
+
+def name_rule(names):
+    """Return what is wrong with the common names of a certificate, or "ok"."""
     # BEGIN SOLUTION
-    names = [a.value for a in certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)]
     if len(names) != 1:
         return "count"
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", names[0]):
@@ -319,13 +321,13 @@ def name_rule(certificate):
 
 
 # %% [markdown]
-# Five specimens, one of them hostile. The check compares your verdicts with the library's.
+# Five specimens, one of them hostile. **hand_in** keeps the cell of your rule as text; the check calls it in a process of its own, with these names and with others.
 
 # %%
-verdicts = {name: name_rule(each) for name, each in specimens.items()}
-lab.workspace.write_json("answers/certificate-authority/names.json", verdicts)
+{label: name_rule(names) for label, names in specimens.items()}
 
 # %%
+lab.hand_in(name_rule)
 lab.check("certificate-authority.2")
 
 # %% [markdown]
@@ -492,6 +494,101 @@ for forged in (log.replace("root made", "root made twice"), "".join(log.splitlin
 from labkit.pki.lint import RULES
 
 Table("Rules", ("rule", "severity", "clause"), [(rule.id, rule.severity, rule.clause) for rule in RULES])
+
+# %% [markdown]
+# ## Go deeper: three more exercises
+#
+# *Optional; skipping them breaks nothing later.*
+#
+# ### Exercise 3: welcome, and wrong
+#
+# *Break it.* Make a client certificate in which the linter finds an *error*, and which our broker lets in all the same. **flawed** has a function for each specimen of the zoo: `flawed.wrong_purpose(store.authority(), "sensor-001")`, and so on. Which of them gets past the door?
+#
+# Example: `flawed.expired` has an error, and is not let in. Stuck? `lab.hint("certificate-authority.3")`.
+
+# %% exercise="certificate-authority.3" kind="break-it" tags=["go-deeper"]
+def smuggle():
+    """Return an identity with an error that the broker lets in."""
+    # BEGIN SOLUTION
+    return flawed.no_purpose(store.authority(), "sensor-001")
+    # END SOLUTION
+
+
+# %% tags=["go-deeper"]
+welcome = store.save_intruder("welcome", smuggle())
+lab.check("certificate-authority.3")
+
+# %% [markdown]
+# ### Exercise 4: judged by its names
+#
+# *Bug hunt.* A colleague has written a verifier for chains, as data: leaf first, each link with its names, its key, the key that signed it, and what it may do. It says yes to everything that looks good.
+
+# %% tags=["go-deeper"]
+import itertools
+
+from labkit.course.lessons.certificate_authority_exercises import LEAF, MIDDLE, TOP
+
+
+def colleague(chain, roots):
+    return all(lower["issuer"] == upper["subject"] for lower, upper in itertools.pairwise(chain)) and bool(roots)
+
+
+impostor = [LEAF, MIDDLE | {"key": "k-evil"}, TOP | {"key": "k-evil"}]
+LEAF, colleague([LEAF, MIDDLE, TOP], ["k-root"]), colleague(impostor, ["k-root"])
+
+# %% [markdown]
+# Write **holds**: a chain holds if each link's `issuer` and `signed_with` are the next one's `subject` and `key`; if each link that signed is a `ca`, with no more authorities below it than its `pathlen` (`None` for any number); and if the last link's `key` is in `roots`, the keys that are believed. Dates and the rest are left out here.
+#
+# Example: `holds([LEAF, MIDDLE, TOP], ["k-root"])` is `True`. Stuck? `lab.hint("certificate-authority.4")`.
+
+# %% exercise="certificate-authority.4" kind="bug-hunt" tags=["go-deeper"]
+from itertools import pairwise
+
+
+def holds(chain, roots):
+    """Return whether a chain, leaf first, leads to a key that is believed."""
+    # BEGIN SOLUTION
+    for below, (lower, upper) in enumerate(pairwise(chain)):
+        if lower["issuer"] != upper["subject"] or lower["signed_with"] != upper["key"]:
+            return False
+        if not upper["ca"]:
+            return False
+        if upper["pathlen"] is not None and below > upper["pathlen"]:
+            return False
+    return chain[-1]["key"] in roots
+    # END SOLUTION
+
+
+# %% tags=["go-deeper"]
+lab.hand_in(holds)
+lab.check("certificate-authority.4")
+
+# %% [markdown]
+# ### Exercise 5: lock a key away
+#
+# *Defend it.* Somebody made a root with a script, and its key lies in a folder in the open. Write **lock_away**: it is given the key as PEM and a passphrase, both `bytes`, and returns the same key as PEM that only the passphrase opens. The check locks keys of its own away, and tries to open them in several ways.
+#
+# Example: what you return begins with `-----BEGIN ENCRYPTED`. Stuck? `lab.hint("certificate-authority.5")`.
+
+# %% exercise="certificate-authority.5" kind="defend-it" tags=["go-deeper"]
+from cryptography.hazmat.primitives import serialization
+
+
+def lock_away(pem, passphrase):
+    """Return a private key in PEM that only the passphrase opens."""
+    # BEGIN SOLUTION
+    key = serialization.load_pem_private_key(pem, None)
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(passphrase),
+    )
+    # END SOLUTION
+
+
+# %% tags=["go-deeper"]
+lab.hand_in(lock_away)
+lab.check("certificate-authority.5")
 
 # %% [markdown]
 # ## What you proved

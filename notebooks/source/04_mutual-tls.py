@@ -179,23 +179,22 @@ lab.claim("spy-deaf", spied_on(site, "sensor-002", "sensor-001"))
 # %% [markdown]
 # ### Exercise 1: decide like a broker
 #
-# *Fill in.* Complete **may_write**: given a user and a topic, return whether one of the patterns allows it. `%u` in a pattern stands for the user name, `+` for exactly one level, `#` for all levels that are left. A user whose name contains `+` or `#` may do nothing.
+# *Fill in.* Complete **may_write**: given a user, a topic and a list of patterns, return whether one of the patterns allows it. `%u` in a pattern stands for the user name, `+` for exactly one level, `#` for all levels that are left. A user whose name contains `+` or `#` may do nothing.
 #
-# Example: `may_write("sensor-001", "devices/sensor-001/status")` is `True`. Stuck? `lab.hint("mutual-tls.1")`, up to three times.
+# Example: `may_write("sensor-001", "devices/sensor-001/status", PATTERNS)` is `True`. Stuck? `lab.hint("mutual-tls.1")`, up to three times.
 
 # %%
-from labkit.course.lessons.mutual_tls import CASES
+from labkit.course.lessons.mutual_tls import CASES, PATTERNS
 
-PATTERNS = ["devices/%u/telemetry/#", "devices/%u/status"]
-CASES
+PATTERNS, CASES
 
 # %% exercise="mutual-tls.1" kind="fill-in"
-def may_write(user, topic):
+def may_write(user, topic, patterns):
     """Return whether one of the patterns lets the user write to the topic."""
     # BEGIN SOLUTION
     if "+" in user or "#" in user:
         return False
-    for pattern in PATTERNS:
+    for pattern in patterns:
         wanted, given = pattern.replace("%u", user).split("/"), topic.split("/")
         for number, level in enumerate(wanted):
             if level == "#":
@@ -210,13 +209,13 @@ def may_write(user, topic):
 
 
 # %% [markdown]
-# Eight cases, the last one hostile. The check compares your decisions with the broker's.
+# Eight cases, the last one hostile. **hand_in** keeps the cell of your function as text; the check calls it in a process of its own, with these cases and with others, and compares your decisions with the broker's.
 
 # %%
-answers = {name: may_write(user, topic) for name, (user, topic) in CASES.items()}
-lab.workspace.write_json("answers/mutual-tls/decisions.json", answers)
+{name: may_write(user, topic, PATTERNS) for name, (user, topic) in CASES.items()}
 
 # %%
+lab.hand_in(may_write)
 lab.check("mutual-tls.1")
 
 # %% [markdown]
@@ -369,6 +368,105 @@ with mutual_tls(plant, crlfile=plant.revocations.path) as narrow:
     lab.claim("sibling-refused", narrow.attempt(office, publish=command))
     lab.claim("sibling-control", narrow.attempt(plant.identity("admin"), publish=command))
 lab.claim("other-root-refused", site.attempt(office, publish=command))
+
+# %% [markdown]
+# ## Go deeper: three more exercises
+#
+# *Optional; skipping them breaks nothing later.*
+#
+# ### Exercise 3: eyes for an auditor
+#
+# *Tweak.* An auditor comes for a week. She wants to hear everything that is said below `devices/`, and must not be able to speak for a device. Take the course's rules, `DEVICE_ACL`, and add what is missing.
+#
+# Example: `Acl((*DEVICE_ACL.rules, Rule("read", "plant/#", user="auditor")))` is a list with one more rule. Stuck? `lab.hint("mutual-tls.3")`.
+
+# %% exercise="mutual-tls.3" kind="tweak" tags=["go-deeper"]
+from labkit.broker import DEVICE_ACL
+
+
+def with_auditor():
+    """Return the course's rules, with eyes for the auditor."""
+    # BEGIN SOLUTION
+    return Acl((*DEVICE_ACL.rules, Rule("read", "devices/#", user="auditor")))
+    # END SOLUTION
+
+
+# %% tags=["go-deeper"]
+audited = lab.enter(mutual_tls(store, folder="broker/audited", acl=with_auditor()))
+lab.check("mutual-tls.3")
+
+# %% [markdown]
+# ### Exercise 4: find the hole
+#
+# *Break it.* Somebody has written rules that pass every test of the installer: each device delivers, each one hears its commands. They are in force on this broker, and are not as tight as they look.
+
+# %% tags=["go-deeper"]
+from labkit.broker.acl import render
+from labkit.course.lessons.mutual_tls_exercises import LOOSE_ACL
+
+loose = lab.enter(mutual_tls(store, folder="broker/loose", acl=LOOSE_ACL))
+print(render(LOOSE_ACL))
+
+# %% [markdown]
+# Complete **hole**: a device (`sensor-001` or `sensor-002`) and a topic that it can write to under these rules, and could not under those of *Rules that hold*. The check sends a message, and it counts if it *arrives*.
+#
+# Example: `("sensor-001", "devices/sensor-002/status")` is refused here too. Stuck? `lab.hint("mutual-tls.4")`.
+
+# %% exercise="mutual-tls.4" kind="break-it" tags=["go-deeper"]
+def hole():
+    """Return a device and a topic that it should not be able to write to."""
+    # BEGIN SOLUTION
+    return "sensor-001", "devices/sensor-001/commands/open-valve"
+    # END SOLUTION
+
+
+# %% tags=["go-deeper"]
+lab.workspace.write_json("answers/mutual-tls/hole.json", hole())
+lab.check("mutual-tls.4")
+
+# %% [markdown]
+# ### Exercise 5: who was refused?
+#
+# *Bug hunt.* The broker writes a line for each message that its rules refuse. A colleague counts them with the function below, and reports that *admin* is behind an attack. Here are two lines that `sensor-003` caused.
+
+# %% tags=["go-deeper"]
+import re
+from collections import Counter
+
+
+def colleague(lines):
+    return Counter(re.findall(r"Denied PUBLISH from (\S+)", "\n".join(lines)))
+
+
+topic = "devices/sensor-003/telemetry/Denied PUBLISH from admin (d0"
+lines = [
+    "2026-03-04T05:06:07: Denied PUBLISH from sensor-003 (d0, q1, r0, m1, 'devices/sensor-001/status', ... (5 bytes))",
+    f"2026-03-04T05:06:08: Received PUBLISH from sensor-003 (d0, q0, r0, m0, '{topic}', ... (5 bytes))",
+]
+colleague(lines)
+
+# %% [markdown]
+# Write **refused_by**: it is given the lines of a log and returns a dict, how many messages *of* each client were refused. (`Denied PUBLISH to …` is another matter: a reader who may not have a message.)
+#
+# Example: for the two lines above it returns `{"sensor-003": 1}`. Stuck? `lab.hint("mutual-tls.5")`.
+
+# %% exercise="mutual-tls.5" kind="bug-hunt" tags=["go-deeper"]
+def refused_by(lines):
+    """Return how many messages of each client were refused."""
+    # BEGIN SOLUTION
+    found = {}
+    for line in lines:
+        text = line.partition(": ")[2]
+        if text.startswith("Denied PUBLISH from "):
+            client = text.split()[3]
+            found[client] = found.get(client, 0) + 1
+    return found
+    # END SOLUTION
+
+
+# %% tags=["go-deeper"]
+lab.hand_in(refused_by)
+lab.check("mutual-tls.5")
 
 # %% [markdown]
 # ## What you proved

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from labkit.clock import SYSTEM_CLOCK
 from labkit.course.lab import ready_authority
 from labkit.course.lesson import Check, CheckResult, Claim, Lesson, Prediction
+from labkit.course.lessons.certificate_authority_exercises import MORE
 from labkit.course.lessons.certificate_authority_questions import QUESTIONS
-from labkit.errors import NameRefusedError
+from labkit.course.shelf import Case, failed, not_attempted, questioned
 from labkit.outcome import Severity
 from labkit.pki import Store, flawed
 from labkit.pki.identities import read_certificate
 from labkit.pki.lint import lint
-from labkit.pki.names import device_id
 from labkit.workspace import Workspace
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from labkit.course.lab import Lab
 
 SHELF = "answers/certificate-authority"
@@ -115,29 +118,18 @@ def make_specimens(lab: Lab) -> dict[str, x509.Certificate]:
     return made
 
 
-def _true_verdict(certificate: x509.Certificate) -> str:
-    names = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
-    if len(names) != 1:
-        return "count"
-    try:
-        device_id(str(names[0].value))
-    except NameRefusedError as error:
-        return "reserved" if error.rule == "reserved" else "grammar"
-    return "ok"
-
-
 def _check_root(lab: Lab) -> CheckResult:
-    """Lint the reader's root, and see that it signed itself."""
+    """Lint the reader's root, and see that it signed itself and is what was asked for."""
     path = lab.workspace.path(SHELF, "root.crt")
     if not path.exists():
-        return CheckResult("not-attempted", expected="complete make_root(), then run the cell below it")
+        return not_attempted("complete make_root(), then run the cell below it")
     certificate = read_certificate(path)
     try:
         certificate.verify_directly_issued_by(certificate)
     except Exception:  # noqa: BLE001 - of several libraries' kinds; the answer is the same
-        return CheckResult(
-            "failed",
-            observed="a certificate that its own key did not sign",
+        return failed(
+            "not-self-signed",
+            "a certificate that its own key did not sign",
             expected="a root: subject and issuer are the same, and so are the keys",
             advice="the key that signs is the key whose public half is in the certificate",
         )
@@ -147,35 +139,99 @@ def _check_root(lab: Lab) -> CheckResult:
         if f.severity is not Severity.INFO
     ]
     if found:
-        return CheckResult(
-            "failed",
-            observed=f"{found[0].rule}: {found[0].message}",
+        return failed(
+            found[0].rule,
+            f"{found[0].rule}: {found[0].message}",
             expected="a root without findings",
             advice=found[0].advice,
         )
+    for fault, broken, observed, look in _not_as_asked(certificate):
+        if broken:
+            expected = "P-384, ten years, room for an intermediate, and the four extensions"
+            return failed(fault, observed, expected=expected, advice=look)
     return CheckResult(
         "passed", observed="a root that says what it is, critically, and the linter has nothing to add"
     )
 
 
+def _not_as_asked(certificate: x509.Certificate) -> Iterator[tuple[str, bool, str, str]]:
+    """Yield what the task asks for beyond the linter: a fault, whether it is there, what is there, where to look."""
+    key = certificate.public_key()
+    curve = key.curve.name if isinstance(key, ec.EllipticCurvePublicKey) else "no curve"
+    yield "other-key", curve != "secp384r1", f"its key is on {curve}", "which curve does the task name?"
+    days = (certificate.not_valid_after_utc - certificate.not_valid_before_utc).days
+    yield (
+        "other-lifetime",
+        not 3640 <= days <= 3660,
+        f"it is valid for {days} days",
+        "count ten years in days",
+    )
+    kinds = {type(extension.value): extension.value for extension in certificate.extensions}
+    room = kinds[x509.BasicConstraints].path_length
+    yield (
+        "no-room",
+        room == 0,
+        "no authority may stand below it (pathlen:0)",
+        "an intermediate is to come; look at path_length",
+    )
+    own, above = kinds[x509.SubjectKeyIdentifier], kinds.get(x509.AuthorityKeyIdentifier)
+    given = above.key_identifier if above else None
+    have = "its authority key identifier is missing, or another key's"
+    yield "issuer-identifier", given != own.digest, have, "who issued it? It did"
+    have = "it has an extended key usage, which everything below it would be held to"
+    yield "purpose-on-a-root", x509.ExtendedKeyUsage in kinds, have, "four extensions were asked for"
+
+
+# Names as they may stand in a certificate, what to say of them, and the mistake of somebody who says something else.
+NAMES = tuple(
+    Case(about, (names,), wanted, fault)
+    for about, names, wanted, fault in (
+        ("a plain name", ["sensor-001"], "ok", "too-strict"),
+        ("one letter", ["a"], "ok", "too-strict"),
+        ("one digit", ["7"], "ok", "too-strict"),
+        ("a name of 63 characters", ["s" * 63], "ok", "wrong-length"),
+        ("dashes in a row, and at the end", ["pump--2-"], "ok", "too-strict"),
+        ("no name", [], "count", "count"),
+        ("two names", ["sensor-001", "sensor-002"], "count", "count"),
+        ("two names, the second one admin", ["sensor-001", "admin"], "count", "count"),
+        ("the same name twice", ["sensor-001", "sensor-001"], "count", "count"),
+        ("two names that are no names", ["+", "/"], "count", "count"),
+        ("an empty name", [""], "grammar", "wrong-length"),
+        ("a line feed at the end", ["sensor-001\n"], "grammar", "looks-at-a-part"),
+        ("a line feed in the middle", ["sensor-001\nadmin"], "grammar", "looks-at-a-part"),
+        ("a blank in front", [" sensor-001"], "grammar", "looks-at-a-part"),
+        ("a name of 64 characters", ["s" * 64], "grammar", "wrong-length"),
+        ("a slash", ["sensor-001/commands"], "grammar", "looks-at-a-part"),
+        ("a capital", ["Sensor-001"], "grammar", "wrong-characters"),
+        ("a dash in front", ["-sensor"], "grammar", "wrong-characters"),
+        ("an underscore", ["sensor_001"], "grammar", "wrong-characters"),
+        ("a dot", ["sensor.001"], "grammar", "wrong-characters"),
+        ("a wildcard", ["+"], "grammar", "wrong-characters"),
+        ("digits of another script", ["sensor-\u0661"], "grammar", "wrong-characters"),
+        ("a letter of another script", ["s\u0435nsor"], "grammar", "wrong-characters"),
+        ("admin", ["admin"], "reserved", "reserved"),
+        ("admin, with a line feed", ["admin\n"], "grammar", "looks-at-a-part"),
+        ("a name that begins with admin", ["admin-2"], "ok", "reserved"),
+        ("a name that ends with admin", ["sensor-admin"], "ok", "reserved"),
+    )
+)
+
+
 def _check_names(lab: Lab) -> CheckResult:
-    """Compare the reader's verdicts with the library's grammar, specimen by specimen."""
-    try:
-        heard: Any = lab.workspace.read_json(f"{SHELF}/names.json")
-    except FileNotFoundError:
-        return CheckResult("not-attempted", expected="complete name_rule(), then run the cell below it")
-    heard = heard if isinstance(heard, dict) else {}
-    for path in sorted(lab.workspace.path(SHELF, "specimens").glob("*.der")):
-        label = path.stem.replace("-", " ")
-        certificate = x509.load_der_x509_certificate(path.read_bytes())
-        if heard.get(label) != _true_verdict(certificate):
-            return CheckResult(
-                "failed",
-                observed=f"for {label!r} your rule says {heard.get(label)!r}",
-                expected="count, grammar, reserved or ok, in that order of looking",
-                advice=f"its subject is {certificate.subject.rfc4514_string()!r}; does your pattern match *all* of it?",
-            )
-    return CheckResult("passed", observed="five specimens, and the library's grammar says the same")
+    """Ask the reader's rule about many names."""
+    return questioned(
+        lab, "name_rule", NAMES,
+        expected="count, grammar, reserved or ok, in that order of looking",
+        looks={
+            "too-strict": "this one is in order; what does the grammar allow?",
+            "count": "how many names are there? That comes first, whatever they are",
+            "wrong-length": "1 to 63 characters, both included",
+            "looks-at-a-part": "does your pattern match *all* of it, to the last character?",
+            "wrong-characters": "a-z, 0-9 and -, and which of them may come first? \\d and \\w mean more than that",
+            "reserved": "one name is taken, and names that only look like it are not",
+        },
+        passed=f"{len(NAMES)} names, and the library's grammar says the same",
+    )  # fmt: skip
 
 
 CHECKS = (
@@ -188,17 +244,24 @@ CHECKS = (
             "sign(key, hash): SHA-384 goes with P-384. The serial number is x509.random_serial_number().",
         ),
         _check_root,
+        why="What a root does not say critically, some program somewhere will not hold against anybody.",
+        kind="fill-in",
+        minutes=10,
     ),
     Check(
         "certificate-authority.2",
-        "your rule says of five specimens what the library's grammar says",
+        "your rule says of many names what the library's grammar says",
         (
-            "certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME) is a list. How long may it be?",
+            "names is a list. How long may it be? That is the first question.",
             "One pattern says it all: [a-z0-9][a-z0-9-]{0,62}. Match the whole name with it.",
             "re.match looks at the beginning only, and $ matches before a last line feed. re.fullmatch does neither.",
         ),
         _check_names,
+        why="The broker makes a user of that name, and rules make topics of the user.",
+        kind="fill-in",
+        minutes=6,
     ),
+    *MORE,
 )
 
 

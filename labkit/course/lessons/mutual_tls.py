@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from itertools import product
+from typing import TYPE_CHECKING
 
-from labkit.broker import DEVICE_ACL
+from labkit.broker import Acl, Rule, decide
+from labkit.broker.acl import parse
 from labkit.course.lab import ready_authority, running_broker
 from labkit.course.lesson import Check, CheckResult, Claim, Lesson, Prediction
+from labkit.course.lessons.mutual_tls_exercises import MORE
 from labkit.course.lessons.mutual_tls_questions import QUESTIONS
+from labkit.course.shelf import Case, failed, not_attempted, questioned
 from labkit.pki import Store
 from labkit.scenarios import Site
-from labkit.scenarios.access import model_of, try_rules
+from labkit.scenarios.access import try_rules
 
 if TYPE_CHECKING:
-    from labkit.course.lab import Lab
+    from collections.abc import Iterator
 
-SHELF = "answers/mutual-tls"
-"""Where the reader's answers lie."""
+    from labkit.course.lab import Lab
 
 CASES = {
     "own telemetry": ("sensor-001", "devices/sensor-001/telemetry/temperature"),
@@ -128,63 +131,156 @@ PREDICTIONS = (
 )
 
 
+PATTERNS = ["devices/%u/telemetry/#", "devices/%u/status"]
+_PLUS = ["plant/+/alarm", "devices/%u/+"]
+
+_FAULTS = {
+    "own telemetry": "too-strict",
+    "own status": "too-strict",
+    "below own status": "too-long",
+    "another's telemetry": "another-device",
+    "own commands": "any-topic",
+    "a longer name": "looks-at-the-beginning",
+    "telemetry itself": "hash-wants-more",
+    "hostile": "dangerous-name",
+}
+
+QUESTIONS_OF_RULES = (
+    *((about, *case, PATTERNS, _FAULTS[about]) for about, case in CASES.items()),
+    ("deep below telemetry", "pump-7", "devices/pump-7/telemetry/hall/2/temperature", PATTERNS, "too-strict"),
+    ("no patterns", "sensor-001", "devices/sensor-001/status", [], "any-topic"),
+    ("a name called #", "#", "devices/sensor-001/status", PATTERNS, "dangerous-name"),
+    (
+        "a name with + in it, and a rule for everybody",
+        "sensor+1",
+        "plant/hall/alarm",
+        _PLUS,
+        "dangerous-name",
+    ),
+    (
+        "a name that is a pattern elsewhere",
+        "sensor.001",
+        "devices/sensor-001/status",
+        PATTERNS,
+        "looks-alike",
+    ),
+    ("the place of a name, not filled in", "sensor-001", "devices/%u/status", PATTERNS, "looks-alike"),
+    ("capitals", "sensor-001", "devices/Sensor-001/status", PATTERNS, "looks-alike"),
+    ("a slash in front", "sensor-001", "/devices/sensor-001/status", PATTERNS, "any-topic"),
+    ("a slash at the end", "sensor-001", "devices/sensor-001/status/", PATTERNS, "too-long"),
+    ("the beginning of a pattern", "sensor-001", "devices/sensor-001", PATTERNS, "too-short"),
+    ("one level for +", "sensor-001", "plant/hall/alarm", _PLUS, "plus"),
+    ("another level for +", "pump-7", "devices/pump-7/config", _PLUS, "plus"),
+    ("two levels for +", "sensor-001", "plant/hall/2/alarm", _PLUS, "plus"),
+    ("no level for +", "sensor-001", "plant/alarm", _PLUS, "plus"),
+    ("no level for + at the end", "sensor-001", "devices/sensor-001", _PLUS, "plus"),
+    ("two levels for + at the end", "sensor-001", "devices/sensor-001/x/y", _PLUS, "plus"),
+    ("# alone", "sensor-001", "a/b/c", ["plant/+/alarm", "#"], "too-strict"),
+)
+"""Case, user, topic, patterns, and the mistake of somebody who decides otherwise."""
+
+
 def _check_decisions(lab: Lab) -> CheckResult:
     """Compare the reader's decisions with the model that is tested against Mosquitto."""
-    try:
-        heard: Any = lab.workspace.read_json(f"{SHELF}/decisions.json")
-    except FileNotFoundError:
-        return CheckResult("not-attempted", expected="complete may_write(), then run the cell below it")
-    heard = heard if isinstance(heard, dict) else {}
-    for case, wanted in model_of(DEVICE_ACL, CASES).items():
-        if heard.get(case) is not wanted:
-            user, topic = CASES[case]
-            return CheckResult(
-                "failed",
-                observed=f"{case!r}: for {user!r} and {topic} you say {heard.get(case)!r}",
-                expected="what the broker decides",
-                advice="compare level by level; # takes what is left, even nothing; are both equally long otherwise?",
+    cases = []
+    for about, user, topic, patterns, fault in QUESTIONS_OF_RULES:
+        acl = Acl(tuple(Rule("write", pattern, pattern=True) for pattern in patterns))
+        wanted = decide(acl, username=user, client_id=user, topic=topic, access="write")
+        cases.append(Case(f"{about}, {user!r} to {topic}", (user, topic, patterns), wanted, fault))
+    return questioned(
+        lab, "may_write", cases,
+        expected="True or False, as the broker decides",
+        looks={
+            "too-strict": "try each of the patterns, and let # take what is left, at any depth",
+            "too-long": "are both equally long, where there is no #?",
+            "too-short": "are both equally long, where there is no #?",
+            "another-device": "whose name is filled in?",
+            "any-topic": "each level has to be the pattern's",
+            "looks-at-the-beginning": "compare whole levels, not how they begin",
+            "hash-wants-more": "# takes what is left, even nothing",
+            "dangerous-name": "look at the name before you fill it in anywhere",
+            "looks-alike": "levels are compared letter by letter, and a name is no pattern",
+            "plus": "+ takes one level: not two, and not none",
+        },
+        passed=f"{len(cases)} decisions, the hostile ones included, as the broker takes them",
+    )  # fmt: skip
+
+
+def _needed_and_forbidden() -> Iterator[tuple[bool, str, str, str]]:
+    """Yield what follows from the seven sentences: whether it must be allowed, who, does what, to which topic."""
+    devices = ("sensor-001", "sensor-1", "pump-7")
+    for user, other in product(devices, (*devices, "sensor-10")):
+        for rest in ("telemetry/temperature", "telemetry/hall/2/humidity", "status"):
+            yield user == other, user, "write", f"devices/{other}/{rest}"
+            if user != other:
+                yield False, user, "read", f"devices/{other}/{rest}"
+        for rest in ("commands/open-valve", "commands/valve/2/open"):
+            yield False, user, "write", f"devices/{other}/{rest}"
+            yield user == other, user, "read", f"devices/{other}/{rest}"
+    for user, access in product(devices, ("write", "read")):
+        yield False, user, access, "plant/all/stop"
+    for rest in ("telemetry/t", "status", "commands/x"):
+        yield True, "admin", "read", f"devices/pump-7/{rest}"
+    yield True, "admin", "write", "devices/pump-7/commands/valve/open"
+
+
+def _too_wide_or_strict(acl: Acl) -> tuple[str, str] | None:
+    """Return a fault and what is there, for the first message that rules decide against the sentences."""
+    for needed, user, access, topic in _needed_and_forbidden():
+        allowed = decide(acl, username=user, client_id=user, topic=topic, access=access)  # type: ignore[arg-type]
+        if allowed is not needed:
+            return (
+                "too-strict" if needed else "too-wide",
+                f"{user} may {'' if allowed else 'not '}{access} {topic}",
             )
-    return CheckResult(
-        "passed", observed=f"{len(CASES)} decisions, the hostile one included, as the broker takes them"
-    )
+    return None
 
 
 def _check_rules(lab: Lab) -> CheckResult:
-    """Try every sentence on the running broker."""
+    """Try every sentence on the running broker, and hold its rules against many more messages."""
     running = running_broker(lab)
+    asked = "devices speak and hear below their own names; the operator commands and hears all"
     if running is None:
-        return CheckResult(
-            "failed",
-            observed="no broker is running in this lab",
+        return failed(
+            "no-broker",
+            "no broker is running in this lab",
             expected="the broker of *Who are you, then?*",
             advice="run its cell again",
         )
     text = (running.folder / "acl.conf").read_text(encoding="utf-8")
     if "devices/#" in text and "pattern readwrite devices/#" in text:
-        return CheckResult("not-attempted", expected="complete rules(), then run the cell below it")
+        return not_attempted("complete rules(), then run the cell below it")
     site = Site(Store(lab.workspace), running)
     wrong = [(sentence, outcome) for sentence, held, outcome in try_rules(site) if not held]
+    look = "which rule is for everybody, and which for one user? who writes, and who reads?"
     if wrong:
         sentence, outcome = wrong[0]
-        return CheckResult(
-            "failed",
-            observed=f"{len(wrong)} of seven are not as they should be; first: {sentence!r} ({outcome})",
-            expected="devices speak and hear below their own names; the operator commands and hears all",
-            advice="which rule is for everybody, and which for one user? who writes, and who reads?",
+        lost = "too-strict" if not outcome.accepted else "too-wide"
+        return failed(
+            lost,
+            f"{len(wrong)} of seven are not as they should be; first: {sentence!r} ({outcome})",
+            expected=asked,
+            advice=look,
         )
+    if found := _too_wide_or_strict(parse(text)):
+        fault, observed = found
+        return failed(fault, f"the seven hold, and yet {observed}", expected=asked, advice=look)
     return CheckResult("passed", observed="all seven, tried on the running broker")
 
 
 CHECKS = (
     Check(
         "mutual-tls.1",
-        "your decisions are the broker's, for eight cases of which one is hostile",
+        "your decisions are the broker's, for many cases of which some are hostile",
         (
             "Fill the user name into the pattern first, then split both pattern and topic at the slashes.",
             "Walk through the levels together: # ends the walk with yes, + takes one level, anything else must be equal.",
             "At the end of the pattern the topic must be at its end too. And look at the user's name before all that.",
         ),
         _check_decisions,
+        why="Who can't say what a rule allows has not written a rule.",
+        kind="fill-in",
+        minutes=10,
     ),
     Check(
         "mutual-tls.2",
@@ -195,7 +291,11 @@ CHECKS = (
             "The operator reads # and writes devices/+/commands/#; + and # stand for names, so no pattern is needed.",
         ),
         _check_rules,
+        why="A device that was taken over may do what its rules allow, and tries all of it.",
+        kind="defend-it",
+        minutes=8,
     ),
+    *MORE,
 )
 
 

@@ -7,7 +7,7 @@ observer listens to all of them with QoS 1. The devices are one lean client prog
 board with a flash chip and threads of its own, and two thousand of those would measure this program and not the broker.
 What they say is the node's own: its topics, its simulated sensor, its telemetry in JSON, counted so that a gap is a loss.
 RabbitMQ runs as two nodes with half of the devices each, the observer at the second, and asks the provisioning service
-about everything. A latency runs from the device's send to the observer's receipt, so it has the client program in it,
+about everything, and goes by each answer for a minute. A latency runs from the device's send to the observer's receipt, so it has the client program in it,
 which shares the processors with the broker. *Came in* is one device's time from TCP to CONNACK, with 32 at it at a time.
 """
 
@@ -51,6 +51,9 @@ READINGS = 6
 
 INTERVAL = 5.0
 """Seconds between two readings of a device."""
+
+REMEMBER = 60
+"""Seconds for which RabbitMQ goes by an answer of the service."""
 
 AT_ONCE = 32
 """How many devices connect at a time; a broker that comes back has its whole fleet before the door."""
@@ -275,7 +278,7 @@ def _staged(kind: str, scratch: Path, devices: int) -> Iterator[tuple[Subject, P
         office = held.enter_context(provisioning_site(store))
         with Registry.open(office.service.settings.options["registry"]) as registry, registry.begin() as tx:
             tx.fleet.add([identify(name) for name in names], actor="load")
-        cluster = held.enter_context(rabbit_cluster(store, office))
+        cluster = held.enter_context(rabbit_cluster(store, office, remember=REMEMBER))
         endpoints = [Endpoint("127.0.0.1", node.port) for node in cluster.nodes]
         pids = [node.pid for node in cluster.nodes]
         name = f"RabbitMQ {cluster.version}, {len(pids)} nodes"

@@ -46,12 +46,16 @@ class Authorisation:
         cafile: Whom RabbitMQ believes that it is the service.
         certfile: What RabbitMQ presents to it.
         keyfile: The key of that.
+        remember: For how many seconds RabbitMQ goes by an answer before it asks again. 0 asks about every message, so
+            that a device that is taken out of service is silent from the next one on; a fleet that speaks often wants
+            a minute.
     """
 
     url: str
     cafile: Path
     certfile: Path
     keyfile: Path
+    remember: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +181,12 @@ def render(
         lines |= {"load_definitions": str(definitions)} if definitions else {}
     else:
         lines |= {"auth_backends.1": "http", "auth_http.http_method": "post"}
+        if authorisation.remember:
+            lines |= {
+                "auth_backends.1": "cache",
+                "auth_cache.cached_backend": "http",
+                "auth_cache.cache_ttl": str(authorisation.remember * 1000),
+            }
         lines |= {
             f"auth_http.{name}_path": f"{authorisation.url}/{name}"
             for name in ("user", "vhost", "resource", "topic")
@@ -185,6 +195,7 @@ def render(
         lines["cluster_formation.peer_discovery_backend"] = "classic_config"
         lines[f"cluster_formation.classic_config.nodes.{number}"] = peer
     plugins = [*PLUGINS, *(["rabbitmq_auth_backend_http"] if authorisation else [])]
+    plugins += ["rabbitmq_auth_backend_cache"] if authorisation and authorisation.remember else []
     return files | {
         "rabbitmq.conf": "".join(f"{name} = {one_line(name, value)}\n" for name, value in lines.items()),
         "advanced.config": _advanced(listener, authorisation),

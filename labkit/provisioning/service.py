@@ -57,7 +57,7 @@ def application(options: Mapping[str, Any]) -> Gate:
         _routes(office, caller),
         limits=Limits(**options.get("limits", {})),
         log=DecisionLog(office.decisions),
-        unlimited=caller.presents_broker,
+        unlimited=caller.is_broker,
     )
 
 

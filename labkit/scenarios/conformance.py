@@ -257,13 +257,16 @@ def _put(path: Path, pem: bytes) -> None:
 
 
 @contextmanager
-def rabbit_cluster(store: Store, office: ProvisioningSite, *, size: int = 2) -> Iterator[RabbitCluster]:
+def rabbit_cluster(
+    store: Store, office: ProvisioningSite, *, size: int = 2, remember: int = 0
+) -> Iterator[RabbitCluster]:
     """Stage a RabbitMQ cluster that asks a provisioning service what its clients may do.
 
     Args:
         store: The authority.
         office: The service.
         size: How many nodes.
+        remember: For how many seconds they go by an answer; see `Authorisation`.
 
     Raises:
         ToolMissingError: There is no RabbitMQ.
@@ -276,6 +279,7 @@ def rabbit_cluster(store: Store, office: ProvisioningSite, *, size: int = 2) -> 
         cafile=store.trust_anchor,
         certfile=files.certificate,
         keyfile=files.key,
+        remember=remember,
     )
 
     def make_config(port: int) -> BrokerConfig:

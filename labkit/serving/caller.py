@@ -82,13 +82,12 @@ class Caller:
             raise unknown("certificate-expired")
         decision_of(request).actor = BROKER
 
-    def presents_broker(self, scope: Mapping[str, Any]) -> bool:
-        """Return whether a connection presents a broker's certificate, before its request is read.
+    def is_broker(self, der: bytes) -> bool:
+        """Return whether a certificate that a connection presents is a broker's.
 
         Does not check: whether it has run out; `broker` does.
         """
-        der = peer_certificate(scope)
-        return der is not None and self._is_broker(x509.load_der_x509_certificate(der))
+        return self._is_broker(x509.load_der_x509_certificate(der))
 
     def presents_operator(self, scope: Mapping[str, Any]) -> bool:
         """Return whether a connection presents an operator's certificate, before its request is read.

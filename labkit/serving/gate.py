@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from labkit.clock import SYSTEM_CLOCK
 from labkit.serving.limits import RateLimit
+from labkit.serving.peer import peer_certificate
 from labkit.serving.problems import MEDIA_TYPE, Problem, common
 
 if TYPE_CHECKING:
@@ -101,7 +102,8 @@ class Gate:
         limits: How much an address may ask for.
         log: Where decisions are written.
         body_bytes: Returns how long the body of a request may be, by what its connection says of who asks.
-        unlimited: Returns whether a connection may ask as often as it likes: a broker asks for its whole fleet.
+        unlimited: Returns whether who presents a certificate may ask as often as it likes, over as many connections as
+            it likes: a broker asks for its whole fleet.
     """
 
     def __init__(
@@ -111,10 +113,10 @@ class Gate:
         limits: Limits,
         log: DecisionLog,
         body_bytes: Callable[[Scope], int] = lambda _: BODY_BYTES,
-        unlimited: Callable[[Scope], bool] = lambda _: False,
+        unlimited: Callable[[bytes], bool] = lambda _: False,
     ) -> None:
+        self.unlimited = unlimited
         self._application = application
-        self._unlimited = unlimited
         self._body_bytes = body_bytes
         self._requests = RateLimit(limits.requests_per_minute)
         self._failures = RateLimit(limits.failures_per_minute)
@@ -152,7 +154,8 @@ class Gate:
     async def _handle(
         self, scope: Scope, receive: Receive, answer: _Answer, decision: Decision, address: str
     ) -> Problem | None:
-        if not self._unlimited(scope):
+        certificate = peer_certificate(scope)
+        if certificate is None or not self.unlimited(certificate):
             wait = max(self._requests.wait(address), self._failures.wait(address))
             if wait:
                 return common("rate-limited", Retry_After=str(math.ceil(wait)))

@@ -58,32 +58,51 @@ class _DoorProtocol(SSLProtocol):
     without files nobody is let in.
     """
 
+    unlimited: ClassVar[tuple[Callable[[bytes], bool], ...]] = ()
+    """Each says whether who presents a certificate may have as many connections as it likes."""
+
     _open: ClassVar[Counter[str]] = Counter()
     _address = ""
+    _counted = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin, before the TLS handshake."""
         self._address = (transport.get_extra_info("peername") or ("",))[0]
         self._open[self._address] += 1
+        self._counted = True
         super().connection_made(transport)
         if self._open[self._address] > CONNECTIONS_PER_ADDRESS:
             transport.abort()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """End."""
-        self._open[self._address] -= 1
-        if not self._open[self._address]:
-            del self._open[self._address]
+        self._uncount()
         super().connection_lost(exc)
+
+    def _uncount(self) -> None:
+        if self._counted:
+            self._counted = False
+            self._open[self._address] -= 1
+            if not self._open[self._address]:
+                del self._open[self._address]
 
     def _on_handshake_complete(self, handshake_exc: BaseException | None) -> None:
         if handshake_exc is not None:
             self._process_outgoing()  # type: ignore[attr-defined]
+        else:
+            der = self._sslobj.getpeercert(binary_form=True)  # type: ignore[attr-defined]
+            if der is not None and any(judge(der) for judge in self.unlimited):
+                self._uncount()
         super()._on_handshake_complete(handshake_exc)
 
 
-def keep_the_door() -> None:
-    """Let asyncio send TLS alerts, and count connections, in this process."""
+def keep_the_door(unlimited: Callable[[bytes], bool] = lambda _: False) -> None:
+    """Let asyncio send TLS alerts, and count connections, in this process.
+
+    Args:
+        unlimited: Returns whether who presents a certificate may have as many connections as it likes.
+    """
+    _DoorProtocol.unlimited = (unlimited,)
     sslproto.SSLProtocol = _DoorProtocol  # type: ignore[misc]
 
 

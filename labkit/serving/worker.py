@@ -58,7 +58,6 @@ def main() -> int:
     """Serve until standard input ends or a signal comes."""
     settings: dict[str, Any] = json.loads(sys.stdin.readline())
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    keep_the_door()
     _allow_files()
     listening = socket.socket(fileno=settings["socket"]) if "socket" in settings else _listen(settings)
     module, _, name = settings["application"].partition(":")
@@ -67,6 +66,7 @@ def main() -> int:
     except LabError as error:
         print(json.dumps({"error": error.message, "advice": error.advice}), flush=True)  # noqa: T201 - to our parent
         return 1
+    keep_the_door(getattr(application, "unlimited", lambda _: False))
     config = uvicorn.Config(
         application,
         http=Connection,

@@ -138,6 +138,17 @@ def test_the_files_with_a_service_to_ask() -> None:
     assert "rabbitmq_auth_backend_http" in files["enabled_plugins"]
 
 
+def test_answers_may_be_remembered() -> None:
+    """Where answers are remembered, the memory stands before the service; where nobody says so, there is none."""
+    strict = render(config(), DEVICE_ACL, authorisation=SERVICE)
+    lazy = render(config(), DEVICE_ACL, authorisation=replace(SERVICE, remember=60))
+    assert "auth_backends.1 = http\n" in strict["rabbitmq.conf"]
+    assert "cache" not in "".join(strict.values()).replace("crl_cache", "")
+    assert "auth_backends.1 = cache\n" in lazy["rabbitmq.conf"]
+    assert "auth_cache.cached_backend = http\nauth_cache.cache_ttl = 60000\n" in lazy["rabbitmq.conf"]
+    assert "rabbitmq_auth_backend_cache" in lazy["enabled_plugins"]
+
+
 def test_the_files_without_a_service() -> None:
     """Without one there is a row for each user, and nobody has a password."""
     files = render(config(), DEVICE_ACL, users=["ann"], definitions=HERE / "rows.json")

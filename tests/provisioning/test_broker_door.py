@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 import pytest
 
-from labkit.mqtt import Identity
+from labkit.mqtt import Identity, client_context
 from labkit.pki import Operators
 from labkit.provisioning.client import Client
 from labkit.scenarios.provisioning import NAME, ProvisioningSite, provisioning_site
+from labkit.serving.peer import CONNECTIONS_PER_ADDRESS
 
 if TYPE_CHECKING:
     from labkit.pki import IdentityFiles, Store
@@ -183,3 +187,24 @@ def test_the_broker_may_ask_as_often_as_it_likes(store: Store) -> None:
         assert ["allow"] * 30 == [ask(office, "user", {"username": "ann"}) for _ in range(30)]
         statuses = [office.anyone.send("GET", "/healthz").status for _ in range(15)]
     assert 429 == statuses[-1]
+
+
+def test_the_broker_may_come_over_as_many_connections_as_it_likes(house: ProvisioningSite) -> None:
+    """A broker with a whole fleet before its door opens more connections than one address may have; others still may not."""
+    broker = Operators(house.store.workspace).broker()
+    ann = house.store.identity("ann")
+    with ExitStack() as held:
+        for _ in range(CONNECTIONS_PER_ADDRESS + 20):
+            held.enter_context(closing(connected(house, broker)))
+        assert "allow" == ask(house, "user", {"username": "ann"})
+        with pytest.raises((ConnectionError, ssl.SSLEOFError)):  # thrown out before the handshake
+            for _ in range(CONNECTIONS_PER_ADDRESS + 20):
+                held.enter_context(closing(connected(house, ann)))
+
+
+def connected(office: ProvisioningSite, files: IdentityFiles) -> ssl.SSLSocket:
+    """Return a connection whose handshake both sides have finished."""
+    context = client_context(
+        office.store.trust_anchor, Identity(files.certificate, files.key), name=NAME, tls="1.2"
+    )
+    return context.wrap_socket(socket.create_connection(("127.0.0.1", office.service.port), timeout=10))

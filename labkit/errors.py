@@ -94,6 +94,10 @@ attributes, so that callers and tests compare values and never text. Misuse by t
         ├── NotRefusedError                                                (expected, outcome)
         ├── AnswerUnreadableError                                          (path)
         ├── NotebookError                                                  (path)
+        ├── SubmissionsMissingError                                        (path)
+        ├── RosterError             a table that an instructor gave         (path)
+        ├── GraderFaultError        the grader itself, not a submission    (place)
+        ├── PackRefusedError        a pack that must not leave             (path, rule)
         └── DriftError                                                     (paths)
 """
 
@@ -676,6 +680,31 @@ class NotebookError(CourseError):
     """A notebook source that breaks the rules of the course."""
 
     path: Path
+
+
+class SubmissionsMissingError(CourseError):
+    """There is nothing to grade, or nothing to grade it with."""
+
+    path: Path
+
+
+class RosterError(CourseError):
+    """A table that an instructor gave can't be used: a roster, or a sheet of points."""
+
+    path: Path
+
+
+class GraderFaultError(CourseError):
+    """The grader itself could not do its work; no submission is to blame, and none is judged by it."""
+
+    place: str
+
+
+class PackRefusedError(CourseError):
+    """What is to be handed in holds something that must not be: a private key, or too much."""
+
+    path: Path
+    rule: str
 
 
 class DriftError(CourseError):

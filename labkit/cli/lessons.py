@@ -30,13 +30,30 @@ def course_folder() -> Path:
     here = Path.cwd()
     chosen = os.environ.get("LABKIT_COURSE")
     for folder in [Path(chosen)] if chosen else [here, *here.parents]:
-        if (folder / "notebooks" / "source").is_dir():
+        notebooks = folder / "notebooks"
+        if (notebooks / "source").is_dir() or (notebooks / "00_start-here.ipynb").is_file():
             return folder
     raise NotebookError(
         "The course's notebooks are not here.",
         advice="Go to the course's folder (the one with lab.py), or set LABKIT_COURSE to it.",
         path=here,
     )
+
+
+def course_with_sources() -> Path:
+    """Return the course's folder, which must be one with the sources of the notebooks.
+
+    Raises:
+        NotebookError: It is a copy for students, which has none.
+    """
+    course = course_folder()
+    if not (course / "notebooks" / "source").is_dir():
+        raise NotebookError(
+            "This copy of the course is for students; the sources of the notebooks are not in it.",
+            advice="labkit lab opens the notebooks.",
+            path=course,
+        )
+    return course
 
 
 @click.command()
@@ -57,7 +74,7 @@ def run(slugs: tuple[str, ...], out: Path | None, as_json: bool) -> int:  # noqa
 
     for slug in slugs:
         find(slug)
-    course = course_folder()
+    course = course_with_sources()
     target = (out or course / "build" / "run").absolute()
     with _progress() as on_event:
         report = run_lessons(course / "notebooks" / "source", target, slugs=slugs, on_event=on_event)
@@ -146,7 +163,7 @@ def notebooks() -> None:
 
 def _shelves() -> list[tuple[Path, Path]]:
     """Return where sources are and where their copies go: lessons, then exercises."""
-    folder = course_folder() / "notebooks"
+    folder = course_with_sources() / "notebooks"
     return [(folder / "source", folder), (folder / "exercises" / "source", folder / "exercises")]
 
 

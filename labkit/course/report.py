@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from labkit.course.runner import ClaimRun, LessonRun, Report
 
-_STYLE = """
+STYLE = """
 :root { color-scheme: light dark; --ink: #1b1f24; --soft: #57606a; --line: #d0d7de; --paper: #fff; --card: #f6f8fa;
   --good: #00664a; --bad: #a33d00; --link: #0059a3; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6edf3; --soft: #9da7b1; --line: #3d444d; --paper: #0d1117;
@@ -78,7 +78,7 @@ def index_page(report: Report) -> str:
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>IoT Device Security Labs: report of a run</title><style>{_STYLE}</style></head><body><main>"
+        f"<title>IoT Device Security Labs: report of a run</title><style>{STYLE}</style></head><body><main>"
         "<h1>IoT Device Security Labs</h1>"
         '<p class="soft">Every claim below was tried on real components on this computer. A claim holds only if the '
         "verdict fell at the stage and for the reason that the lesson says.</p>"

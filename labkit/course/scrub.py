@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END[^\n]*", re.DOTALL)
+_KEY = re.compile(
+    # A key that was printed with repr has its line feeds as \\n; one that was cut off has no end.
+    r"-----BEGIN [A-Z ]*PRIVATE KEY-----(?:.*?-----END[A-Z ]*-{0,5}|[\sA-Za-z0-9+/=\\]*)",
+    re.DOTALL,
+)
+_BASE64 = re.compile(r"LS0tLS1CRUdJTi[A-Za-z0-9+/=\s]{20,}")
+"""PEM that was encoded once more, as people do to get a file through a form."""
+
+GONE = "[a private key was here]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +38,24 @@ class Places:
         for folder, name in ((self.workspace, "workspace"), (self.course, "course"), (self.home, "~")):
             for path in {str(folder), str(folder.resolve())}:
                 text = _whole(path).sub(name, text) if path != folder.anchor else text
-        return _KEY.sub("[a private key was here]", text)
+        return without_keys(text)
+
+
+def without_keys(text: str) -> str:
+    """Return a text without private keys in PEM, also where that was encoded in base64.
+
+    Does not check: keys in other forms (DER as hexadecimal digits, bare numbers).
+    """
+    return _BASE64.sub(_decoded, _KEY.sub(GONE, text))
+
+
+def _decoded(found: re.Match[str]) -> str:
+    packed = re.sub(r"\s", "", found[0])
+    try:
+        inside = base64.b64decode(packed[: len(packed) // 4 * 4])
+    except ValueError:
+        return found[0]
+    return GONE if b"PRIVATE KEY" in inside else found[0]
 
 
 def _whole(path: str) -> re.Pattern[str]:

@@ -17,6 +17,10 @@ ATTEMPTS = 3
 """How many different attempts unlock a solution, when all hints were taken."""
 
 
+RELEASED = ".labkit-release.json"
+"""The file that marks a copy of the course that was made for a class; it has no solutions to show."""
+
+
 def note_attempt(record: Progress, name: str, result: CheckResult) -> None:
     """Remember an attempt, unless it found just what an earlier one found."""
     if result.status == NOT_ATTEMPTED:
@@ -29,7 +33,7 @@ def note_attempt(record: Progress, name: str, result: CheckResult) -> None:
 
 def solution(record: Progress, lesson: Lesson, check: Check) -> str:
     """Return the solution of an exercise, or in words why not yet."""
-    if os.environ.get("LABKIT_GRADED"):
+    if os.environ.get("LABKIT_GRADED") or _released():
         return "No solutions while this is graded. lab.hint() has three hints."
     source = _source(lesson.slug)
     if source is None:
@@ -49,6 +53,11 @@ def solution(record: Progress, lesson: Lesson, check: Check) -> str:
     from labkit.course.notebooks import solution_of
 
     return f"One solution of several ({check.id}):\n\n{solution_of(source, check.id)}"
+
+
+def _released() -> bool:
+    here = Path.cwd()
+    return any((folder / RELEASED).is_file() for folder in (here, *here.parents))
 
 
 def _source(slug: str) -> Path | None:

@@ -17,6 +17,7 @@ from pathlib import Path
 import labkit
 from labkit.broker.fetch import home
 from labkit.processes import find_tool, install_line
+from labkit.workspace import write_atomic
 
 LAB, TMP = "/lab", "/tmp"  # noqa: S108 - of the sandbox
 """Where a submission's folder is inside, and its folder for what is only for now."""
@@ -133,6 +134,7 @@ def system() -> dict[str, Path]:
     places += [Path("/", name) for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32")]
     places += [Path("/etc", name) for name in _ETC]
     found = {str(place.absolute()): place for place in places if place.exists()}
+    found |= {f"/etc/{path.name}": path for path in _own_etc().iterdir()}
     # Our Python is often a link to a link; each of them has to lead somewhere.
     python = Path(sys.executable)
     while python.is_symlink():
@@ -141,6 +143,21 @@ def system() -> dict[str, Path]:
         if not any(str(prefix).startswith(f"{place}/") or str(prefix) == place for place in found):
             found[str(prefix)] = prefix
     return dict(sorted(found.items()))
+
+
+@cache
+def _own_etc() -> Path:
+    """Return a folder with what programs look up in /etc: one user, and the name of this machine. Nothing of ours."""
+    folder = home() / "sandbox-etc"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in (
+        ("hosts", "127.0.0.1 localhost lab\n::1 localhost\n"),
+        ("nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n"),
+        ("passwd", "root:x:0:0::/:/bin/sh\nstudent:x:1000:1000::/lab/home:/bin/sh\n"),
+        ("group", "root:x:0:\nstudent:x:1000:\n"),
+    ):
+        write_atomic(folder / name, text, durable=False)
+    return folder
 
 
 def base_env() -> dict[str, str]:

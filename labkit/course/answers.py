@@ -25,6 +25,18 @@ SECONDS = 20.0
 """How long all cases of one question may take."""
 
 _CHILD = Path(__file__).with_name("answering.py")
+_around: tuple[str, ...] = ()
+
+
+def confine(words: Sequence[str]) -> None:
+    """Have every function that is asked from now on run behind a command that confines it; the grader's judge does.
+
+    Args:
+        words: The command; what it runs follows.
+    """
+    global _around  # noqa: PLW0603 - a judge is a process of its own
+    _around = tuple(words)
+
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +87,7 @@ class Answer:
             {"source": self.source, "name": self.name, "cases": [_plain(case) for case in cases]}
         )
         with tempfile.TemporaryDirectory(prefix="labkit-answer-") as folder:
-            argv: list[str | Path] = [sys.executable, "-I", _CHILD]
+            argv: list[str | Path] = [*_around, sys.executable, "-I", _CHILD]
             try:
                 ended = processes.run(
                     argv, stdin=asked.encode(), timeout=seconds, cwd=Path(folder), check=False

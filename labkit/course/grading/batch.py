@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import labkit
 from labkit.clock import Deadline
-from labkit.course.grading import execution, intake, judging, results
+from labkit.course.grading import execution, intake, judging, packs, results
 from labkit.course.grading.confined import Limits, end_all
 from labkit.course.grading.execution import Patience
 from labkit.course.grading.results import FAULT, GRADED, STOPPED, UNREADABLE, Result, Run, Verdict
@@ -203,7 +203,11 @@ class Batch:
         return self._judged(replace(result, notes=(*result.notes, *notes)), submission, folder)
 
     def _unpack(self, submission: Submission, target: Path) -> None:
-        for name, data in submission.evidence:
+        if not submission.packed:
+            return
+        # Read again, not kept in memory since it was collected: a class's packs together may be large.
+        pack = packs.read(packs.unzip(submission.path.read_bytes()))
+        for name, data in pack.evidence.items() if pack else ():
             path = target / "workspace" / name
             make_folder(path.parent, private=True)
             write_atomic(path, data, secret=True, durable=False)

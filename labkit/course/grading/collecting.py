@@ -42,7 +42,7 @@ class Submission:
         handed_in: When, by the file's own time.
         notebook: Its cells, or None.
         problem: Why there is no notebook, in a sentence.
-        evidence: The files of a pack.
+        packed: Whether it is a pack, with files beside the notebook.
         notes: What was odd.
         digest: SHA-256 of the file.
         receipt: The receipt's id of a pack.
@@ -57,7 +57,7 @@ class Submission:
     handed_in: dt.datetime
     notebook: intake.Notebook | None = None
     problem: str = ""
-    evidence: tuple[tuple[str, bytes], ...] = ()
+    packed: bool = False
     notes: tuple[str, ...] = ()
     digest: str = ""
     receipt: str = ""
@@ -175,9 +175,7 @@ def _read(
     except packs.PackError as error:
         return [_whose(replace(base, problem=str(error)), "", roster)]
     if pack := packs.read(files):
-        packed = replace(
-            base, evidence=tuple(sorted(pack.evidence.items())), notes=pack.notes, receipt=packs.receipt(data)
-        )
+        packed = replace(base, packed=bool(pack.evidence), notes=pack.notes, receipt=packs.receipt(data))
         found = _with_notebook(packed, pack.notebook, roster, says=pack.student)
         if pack.exercise and found.exercise and pack.exercise != found.exercise:
             found = replace(found, notes=(*found.notes, f"its manifest says {pack.exercise[:40]!r}"))

@@ -147,7 +147,7 @@ def _one_judge(
 ) -> tuple[dict[str, Any], str, str]:
     """Run one judge; return what it said, and why it said no more."""
     from labkit.course.grading.confined import Confined, fresh_name
-    from labkit.course.grading.sandbox import View, base_env
+    from labkit.course.grading.sandbox import View, around_answers, base_env
 
     token = secrets.token_hex(16)
     scratch = Path(tempfile.mkdtemp(prefix="labkit-judge-"))
@@ -168,6 +168,7 @@ def _one_judge(
         "token": token,
         "limits": {**limits.of_each(), "RLIMIT_DATA": 2 << 30},
         "alone": sandbox.kind == "bubblewrap",
+        "around": around_answers(sandbox),
     }
     view = View(
         readable=readable, writable={_SCRATCH: scratch}, cwd=where, name=fresh_name(), memory=2 << 30,
@@ -210,9 +211,11 @@ def _heard(line: bytes, token: str) -> dict[str, Any]:
 
 def main() -> int:
     """Be the judge."""
+    from labkit.course.answers import confine
     from labkit.course.grading.driving import Teller, limit
     from labkit.course.judging import attempt
     from labkit.course.work import Work
+    from labkit.processes import run
 
     spec = json.loads(sys.stdin.buffer.read())
     limit(spec["limits"])
@@ -220,6 +223,9 @@ def main() -> int:
     exercise = load_exercise(spec["exercise"], spec["file"])
     own = load_extra(exercise.slug, Path(spec["extra"]) if spec["extra"] else None)
     checks = {check.id: check for check in (*exercise.checks, *own)}
+    # A kernel that lets us have one sandbox may refuse a second one within.
+    if spec["around"] and run([*spec["around"], "/usr/bin/true"], check=False).returncode == 0:
+        confine(spec["around"])
     tell(token=spec["token"], ready=True)
     for name in spec["checks"]:
         tell(token=spec["token"], begin=name)

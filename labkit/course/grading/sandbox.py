@@ -200,6 +200,26 @@ def _bwrap(view: View) -> list[str]:
     return [*words, "--chdir", view.cwd]
 
 
+def around_answers(sandbox: Sandbox) -> list[str]:
+    """Return the command behind which a judge, confined itself, calls a student's function.
+
+    The function sees the system and labkit: not the other files of the student, and nothing that the judge started or
+    keeps. Nor can it reach the judge's process.
+
+    Args:
+        sandbox: What confines the judge; only in bubblewrap can there be another one.
+    """
+    if sandbox.kind != BWRAP:
+        return []
+    words = [
+        sandbox.program, "--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--die-with-parent",
+        "--new-session", "--dev", "/dev", "--size", str(16 << 20), "--tmpfs", TMP,
+    ]  # fmt: skip
+    for inside in system():
+        words += ["--ro-bind", inside, inside]
+    return [*words, "--chdir", TMP, "--"]
+
+
 def _container(program: str, kind: str, view: View, inner: list[str]) -> list[str]:
     words = [
         program, "run", "--rm", "--interactive", "--network", "none", "--read-only", "--cap-drop", "ALL",

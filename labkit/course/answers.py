@@ -38,7 +38,6 @@ def confine(words: Sequence[str]) -> None:
     _around = tuple(words)
 
 
-
 @dataclass(frozen=True, slots=True)
 class Reply:
     """What a function did with one case.

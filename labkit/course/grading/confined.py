@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from labkit.clock import Deadline
-from labkit.course.grading.keeper import family
+from labkit.course.grading.keeper import PR_SET_CHILD_SUBREAPER, family
 from labkit.course.grading.sandbox import BWRAP, DOCKER, PODMAN
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ class Confined:
         self._argv = argv
 
     def __enter__(self) -> Self:
+        self._before = set() if self.sandbox.confines else _children()
         env = dict(self.view.env) if not self.sandbox.confines else None
         self._process = subprocess.Popen(
             self._argv,
@@ -144,11 +145,16 @@ class Confined:
 
     def line(self, seconds: float) -> bytes | None:
         """Return the next line that it says, or None at its end; in time, or it is ended."""
-        try:
-            return self._lines.get(timeout=max(0.001, seconds))
-        except queue.Empty:
-            self._exceed("it was not done in time")
-            return None
+        deadline = Deadline(seconds)
+        while True:
+            try:
+                return self._lines.get(timeout=max(0.001, min(deadline.left, 0.5)))
+            except queue.Empty:
+                if self._process.poll() is not None:
+                    self.end()  # what is left of it may hold the pipe, and then there is no end to wait for
+                if deadline.passed:
+                    self._exceed("it was not done in time")
+                    return None
 
     def end(self) -> None:
         """End it and everything that came of it. Harmless when it has ended."""
@@ -169,6 +175,20 @@ class Confined:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        if not self.sandbox.confines:
+            self._end_strays()
+
+    def _end_strays(self) -> None:
+        """End what came to us because a notebook killed its keeper."""
+        deadline = Deadline(10)
+        while (strays := _children() - self._before - {self._process.pid}) and not deadline.passed:
+            for pid in {*strays, *(child for stray in strays for child in descendants(stray))}:
+                with contextlib.suppress(OSError):
+                    os.kill(pid, signal.SIGKILL)
+            for pid in strays:
+                with contextlib.suppress(OSError):
+                    os.waitpid(pid, os.WNOHANG)
+            deadline.pause()
 
     def _exceed(self, why: str) -> None:
         self.exceeded = self.exceeded or why
@@ -210,6 +230,16 @@ class Confined:
             if taken + unlinked(pids) > self.limits.disk:
                 return f"it wrote more than {_size(self.limits.disk)} to the disk"
         return ""
+
+
+def _children() -> set[int]:
+    """Return our own children, after asking for the orphans of our descendants (PR_SET_CHILD_SUBREAPER, prctl(2))."""
+    if not hasattr(os, "waitid") or not Path("/proc/self/task").is_dir():
+        return set()
+    import ctypes
+
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    return {child.pid for child in psutil.Process().children()}
 
 
 def descendants(pid: int) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from labkit.course.grading.batch import Batch, Rules
 from labkit.course.grading.collecting import collect, places
 from labkit.course.grading.confined import Limits
 from labkit.course.grading.execution import Patience
+from labkit.course.grading.keeper import PR_SET_CHILD_SUBREAPER, family
 
 if TYPE_CHECKING:
     from labkit.course.grading.results import Result
@@ -76,12 +78,13 @@ def grade(folder: Path, keep: Path, how: Rules) -> dict[str, Result]:
 
 
 def left_over() -> set[int]:
-    """Return processes of a grader that run, other than ourselves."""
+    """Return processes of a grader that run and come from us; orphans too, which come to us from now on."""
+    import ctypes
+
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     found = set()
-    for entry in Path("/proc").glob("[0-9]*/environ"):
-        try:
-            if b"LABKIT_GRADED=1" in entry.read_bytes():
-                found.add(int(entry.parent.name))
-        except OSError:
-            continue
-    return found - {os.getpid()}
+    for pid in family(os.getpid()):
+        with contextlib.suppress(OSError):
+            if b"LABKIT_GRADED=1" in Path(f"/proc/{pid}/environ").read_bytes():
+                found.add(pid)
+    return found

@@ -35,7 +35,7 @@ from labkit.serving import RunningService
 from labkit.workspace import make_folder, write_atomic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from labkit.audit import BoardFiles, Tool
@@ -49,12 +49,14 @@ class Plant:
         store: The devices' authority.
         folder: Where what is audited lies: settings, images, dumps, papers.
         faults: What was planted.
+        without: Parts that it does not have.
         tools: Dashboard, database and flow editor.
         config: The broker's configuration, as it was started.
     """
 
-    def __init__(self, store: Store, faults: Iterable[str]) -> None:
+    def __init__(self, store: Store, faults: Iterable[str], without: Iterable[str] = ()) -> None:
         self.store = store
+        self.without = frozenset(without)
         self.folder = make_folder(store.workspace.path("scratch", "plant"), private=True)
         self.faults = frozenset(faults)
         self.tools: tuple[Tool, ...] = ()
@@ -99,12 +101,21 @@ class Plant:
         settings = prepare(
             self.store, registry=self.registry, limits={"requests_per_minute": 0, "failures_per_minute": 0}
         )
-        self._service = self._stack.enter_context(RunningService(settings))
-        for build in (self._history, self._restart, self._tools, self._images, self._board, self._updates):
-            build()
-        for build in (self._bench, self._network, self._alerts, self._documents):
+        if "service" not in self.without:
+            self._service = self._stack.enter_context(RunningService(settings))
+        for build in self._builders().values():
             build()
         self.tools = self._stack.enter_context(plant_tools.stand_ins(self.folder))
+
+    def _builders(self) -> dict[str, Callable[[], None]]:
+        """Return what makes each part, in the order in which they need each other."""
+        return {
+            "history": self._history, "broker": self._restart, "tools": self._tools, "images": self._images,
+            **({} if "board" in self.without else {"board": self._board}),
+            **({} if "updates" in self.without else {"updates": self._updates}),
+            **({} if "board" in self.without else {"bench": self._bench}),
+            "network": self._network, "alerts": self._alerts, "documents": self._documents,
+        }  # fmt: skip
 
     # --- what runs ------------------------------------------------------------------------------------------------
 
@@ -320,14 +331,9 @@ class Plant:
             raise ValueError(text)
         touched = {FAULTS[name].component for name in wanted ^ self.faults}
         self.faults = wanted
-        builders = {
-            "history": self._history, "broker": self._restart, "tools": self._tools, "images": self._images,
-            "board": self._board, "updates": self._updates, "bench": self._bench, "network": self._network,
-            "alerts": self._alerts, "documents": self._documents,
-        }  # fmt: skip
         if "history" in touched:
             touched |= {"broker", "board"}  # new identities, and a new list
-        for name, build in builders.items():
+        for name, build in self._builders().items():
             if name in touched:
                 build()
 
@@ -336,14 +342,12 @@ class Plant:
     @property
     def target(self) -> Target:
         """The plant as what an audit looks at."""
-        path, service = self.store.workspace.path, self._service
-        if service is None:
-            text = "the plant is not running; use it inside `with`"
-            raise RuntimeError(text)
+        path = self.store.workspace.path
+        service = None if "service" in self.without else Endpoint("127.0.0.1", self.office.service.port, NAME)
         two = {name: _identity(self.identity(name)) for name in IN_SERVICE[:2]}
         return Target(
             title="the plant",
-            parts=frozenset(PARTS),
+            parts=frozenset(PARTS) - self.without,
             broker=path("broker"),
             trust=self.store.trust_anchor,
             issuer=self.store.intermediate,
@@ -352,14 +356,14 @@ class Plant:
             revoked=self.revoked,
             certificates=tuple(self.certificates),
             registry=self.registry,
-            service=Endpoint("127.0.0.1", service.port, NAME),
-            decisions=path(DECISIONS),
+            service=service,
+            decisions=path(DECISIONS) if service else None,
             tools=self.tools,
             client_settings=(self.folder / plant_tools.FLOWS,),
             images=self.images,
             boards=self.boards,
             test_boards=self.bench,
-            updates=self.folder / "updates",
+            updates=None if "updates" in self.without else self.folder / "updates",
             signing_keys=self.keys,
             network=self.folder / "network",
             alerts=self.folder / "alerts.json",
@@ -377,7 +381,11 @@ AGE = dt.timedelta(days=400)
 
 @contextmanager
 def audited_plant(
-    workspace: Workspace, faults: Iterable[str] = (), *, label: str = "audited"
+    workspace: Workspace,
+    faults: Iterable[str] = (),
+    *,
+    label: str = "audited",
+    without: Iterable[str] = (),
 ) -> Iterator[Plant]:
     """Stage a plant for the length of the block, with an authority of its own; an earlier one is removed.
 
@@ -385,6 +393,7 @@ def audited_plant(
         workspace: The lab's.
         faults: Names of `FAULTS` to plant; a sound plant without any.
         label: What its folder in `scratch/` is called.
+        without: Parts that the plant does not have: `board`, `service`, `updates`.
 
     Raises:
         ToolMissingError: There is no Mosquitto, or no espsecure.
@@ -397,7 +406,7 @@ def audited_plant(
         raise ValueError(text)
     born = FixedClock(SYSTEM_CLOCK.now() - AGE)
     store = Store(separate_authority(workspace, label, clock=born).workspace)
-    with Plant(store, wanted) as plant:
+    with Plant(store, wanted, without) as plant:
         yield plant
 
 

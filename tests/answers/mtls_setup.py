@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from labkit.course.exercises import find
 from labkit.course.exercises.mtls_setup_files import FOLDER
-from labkit.pki import DEVICE, INTERMEDIATE, ROOT, SERVER, Authority, Key, by_hand, flawed
+from labkit.pki import DEVICE, INTERMEDIATE, ROOT, SERVER, Authority, Key, by_hand, flawed, issue_list
 from labkit.pki.template import Template, random_serial
 from labkit.processes import run
 from tests.answers.shape import Answers, Place, Right, Wrong
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from labkit.pki import Issued
+    from labkit.pki import Issued, Profile
 
 EXERCISE = find("mtls-setup")
 PLANT = EXERCISE.variant("ada")
@@ -87,6 +87,12 @@ def authority() -> tuple[Authority, Authority]:
     """Return the root and the intermediate of the table, which keep their keys in memory."""
     root = Authority.new_root("Table root")
     return root, root.new_intermediate("Table devices")
+
+
+@cache
+def below_root(name: str, profile: Profile) -> Authority:
+    """Return another intermediate under the table's root."""
+    return authority()[0].new_intermediate(name, profile=profile)
 
 
 def keep(place: Place, name: str, issued: Issued, *, chain: bool = False) -> None:
@@ -190,9 +196,7 @@ def as_server(make: Callable[[Authority], Issued]) -> Callable[[Place], None]:
 
 def long_lived(place: Place) -> None:
     """Write an intermediate without a limit to its path, and everything below it again."""
-    root, _ = authority()
-    middle = root.new_intermediate("Deep", profile=replace(INTERMEDIATE, path_length=None))
-    ours(place, root, middle)
+    ours(place, authority()[0], below_root("Deep", replace(INTERMEDIATE, path_length=None)))
 
 
 def not_critical(place: Place) -> None:
@@ -388,6 +392,33 @@ def stranger_for_servers(place: Place) -> None:
     keep(place, "stranger", flawed.wrong_purpose(Authority.new_root("Elsewhere"), ONE))
 
 
+def keep_stranger(place: Place, key: Key) -> None:
+    """Write an intruder of another authority, with a key that is given."""
+    elsewhere = Authority.new_root("Elsewhere")
+    put(place, "stranger-ca.crt", pem(elsewhere.certificate))
+    keep(place, "stranger", craft(ONE, key=key)(elsewhere))
+
+
+def with_the_key_of(place: Place, name: str) -> Key:
+    """Return somebody's key."""
+    path = place.root / FOLDER / f"{name}.key"
+    return Key.load(path.read_bytes(), path=path)
+
+
+def sibling(place: Place, *, chain: bool = False) -> None:
+    """Write an intruder of another intermediate under our own root."""
+    other = below_root("Office VPN", INTERMEDIATE)
+    put(place, "stranger-ca.crt", pem(other.certificate))
+    keep(place, "stranger", craft(ONE)(other), chain=chain)
+
+
+def with_a_list(place: Place) -> None:
+    """Let the broker go by a list of revoked certificates."""
+    made = issue_list(authority()[1], [], number=1, now=dt.datetime.now(dt.UTC))
+    put(place, "revoked.crl", made.pem)
+    put(place, "mosquitto.conf", CONF + "crlfile revoked.crl\n")
+
+
 def by_an_intermediate(place: Place) -> None:
     """Let the stranger come from an intermediate of another root, with RSA and with its chain."""
     made = craft(ONE)(Authority.new_root("Elsewhere").new_intermediate("Elsewhere devices"))
@@ -483,6 +514,7 @@ TABLE = (
             Right("a hashed folder", hashed),
             Right("tidy, TLS 1.3 only, Windows' line ends, other machines' paths", file("mosquitto.conf", TIDY)),
             Right("made by a guide", by_a_guide),
+            Right("a list of revoked certificates", with_a_list),
         ),
         wrong=(
             Wrong("nothing", lambda place: (place.root / FOLDER / "mosquitto.conf").unlink(), "", "not-attempted"),
@@ -573,6 +605,7 @@ TABLE = (
             Right("another root of the same name", as_it_is),
             Right("an intermediate of another root", by_an_intermediate),
             Right("made by a guide, a stranger beside it", by_a_guide),
+            Right("a list of revoked certificates", with_a_list),
         ),
         wrong=(
             Wrong("none", lambda place: [p.unlink() for p in (place.root / FOLDER).glob("stranger*")], "", "not-attempted"),
@@ -581,6 +614,9 @@ TABLE = (
             Wrong("no purpose", stranger(lambda: flawed.no_purpose(Authority.new_root("Elsewhere"), ONE)), "stranger-has-another-fault", _PARTLY),
             Wrong("vouches for itself", stranger(lambda: flawed.self_signed(ONE)), "stranger-has-another-fault", _PARTLY),
             Wrong("of our own authority", stranger(lambda: craft(ONE)(authority()[1])), "stranger-is-ours", _PARTLY),
+            Wrong("of a sibling under our own root", sibling, "stranger-is-ours", _PARTLY),
+            Wrong("the same, which brings its chain and gets in", partial(sibling, chain=True), "stranger-is-ours", _PARTLY),
+            Wrong("the device's own key", lambda place: keep_stranger(place, with_the_key_of(place, ONE)), "key-shared", _PARTLY),
             Wrong("under its own name", lambda place: stranger_named(place, "stranger-1"), "stranger-pretends-nothing", _PARTLY),
             Wrong("for servers", stranger_for_servers, "stranger-has-another-fault", _PARTLY),
             Wrong("another's key", lambda place: put(place, "stranger.key", Key.generate().pem()), "key-mismatch", _PARTLY),
@@ -613,7 +649,12 @@ TABLE = (
             Wrong("devices hear all", rules(RULES + "pattern read $P/#\n"), "hears-another", _PARTLY),
             Wrong("a deaf operator", rules(RULES.replace(f"topic read {PLANT.prefix}/#\n", "")), "operator-deaf", _PARTLY),
             Wrong("an operator without commands", rules(RULES.replace("topic write", "topic read")), "operator-cannot-command", _PARTLY),
-            Wrong("an operator that may do all", rules(RULES.replace("topic read", "topic readwrite")), "operator-speaks-for-device", _PARTLY),
+            Wrong("an operator that may do all", rules(RULES.replace("topic read", "topic readwrite")), "operator-writes-too-much", _PARTLY),
+            Wrong("an operator that writes everywhere", rules(RULES + "\nuser $O\ntopic write $P/all/#\n"), "operator-writes-too-much", _PARTLY),
+            Wrong("an operator that hears telemetry alone", rules(RULES.replace(f"topic read {PLANT.prefix}/#", f"topic read {PLANT.prefix}/+/telemetry/#")), "operator-deaf", _PARTLY),
+            Wrong("commands of one level", rules(RULES.replace(f"read {PLANT.prefix}/%u/commands/#", f"read {PLANT.prefix}/%u/commands/+")), "deaf-to-commands", _PARTLY),
+            Wrong("settings of its own", rules(RULES + "pattern write $P/%u/settings\n"), "speaks-elsewhere"),
+            Wrong("another's status is heard", rules(RULES + "pattern read $P/+/status\n"), "hears-another", _PARTLY),
             Wrong("a line that is none", rules(RULES + "allow everything\n"), "rules-refused"),
             Wrong("a broker that refuses everybody", conf(("believed.crt", "root.crt")), "refuses-everybody"),
         ),

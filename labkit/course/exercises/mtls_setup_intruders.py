@@ -61,7 +61,8 @@ def hold_stranger(work: Work) -> None:
     )
     advice = "one thing wrong, and everything else right: only then does a refusal have one reason"
     keys = {files.public_bytes(ours.root), files.public_bytes(ours.intermediate)}
-    if files.public_bytes(authority) in keys or not lint_pair(stranger, ours.intermediate):
+    related = not lint_pair(stranger, ours.intermediate) or not lint_pair(authority, ours.root)
+    if files.public_bytes(authority) in keys or related:
         raise wrong(
             "stranger-is-ours",
             "the intruder's certificate is of your own authority",
@@ -86,6 +87,13 @@ def hold_stranger(work: Work) -> None:
             "stranger-pretends-nothing",
             f"stranger.crt says that it is {', '.join(names)}",
             expected=f"an intruder that pretends to be {name}",
+            advice=advice,
+        )
+    if files.public_bytes(stranger) == files.public_bytes(files.certificates(work, f"{name}.crt")[0]):
+        raise wrong(
+            "key-shared",
+            f"the intruder has {name}'s own key",
+            expected="a key of its own",
             advice=advice,
         )
     if between := [each for each in lint_pair(stranger, authority) if each.rule != "outlives-issuer"]:

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from labkit.mqtt import Session
 
 
+_LEAVES = ("telemetry/temperature", "status", "commands/report", "commands/report/interval")
+"""Topics of a device, below its name."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sentence:
     """Something that the rules must allow or forbid.
@@ -48,16 +52,7 @@ def sentences(variant: Variant, visitor: str) -> Iterator[Sentence]:
         yield from _silent(f"{prefix}/{other}", prefix, one, other)
         yield from _spoken(f"{prefix}/{one}", one)
         yield from _heard(prefix, one, other, operator, visitor)
-        command = f"{prefix}/{one}/commands/report"
-        yield Sentence("operator-cannot-command", f"{operator} commands {one}", operator, command, core=False)
-        yield Sentence(
-            "operator-speaks-for-device",
-            f"{operator} does not write {one}'s telemetry",
-            operator,
-            f"{prefix}/{one}/telemetry/temperature",
-            allowed=False,
-            core=False,
-        )
+        yield from _operated(prefix, one, operator)
         for leaf in ("telemetry/temperature", "status"):
             topic = f"{prefix}/{one}/{leaf}"
             yield _no(
@@ -75,7 +70,8 @@ def _silent(theirs: str, prefix: str, one: str, other: str) -> Iterator[Sentence
     for owner in (one, other):
         text = f"{one} does not command {'itself' if owner == one else other}"
         yield _no("device-commands", text, one, f"{prefix}/{owner}/commands/report")
-    for topic in (f"{prefix}/all/stop", f"elsewhere/{one}/telemetry/temperature"):
+    places = (f"{prefix}/all/stop", f"elsewhere/{one}/telemetry/temperature", f"{prefix}/{one}/settings")
+    for topic in places:
         yield _no("speaks-elsewhere", f"{one} writes nothing outside its own topics", one, topic)
 
 
@@ -85,16 +81,25 @@ def _spoken(own: str, one: str) -> Iterator[Sentence]:
 
 
 def _heard(prefix: str, one: str, other: str, operator: str, visitor: str) -> Iterator[Sentence]:
-    command, telemetry = f"{prefix}/{one}/commands/report", f"{prefix}/{one}/telemetry/temperature"
-    yield Sentence("deaf-to-commands", f"{one} hears its own commands", "", command, one, core=False)
+    own = {leaf: f"{prefix}/{one}/{leaf}" for leaf in _LEAVES}
+    for leaf in ("commands/report", "commands/report/interval"):
+        yield Sentence("deaf-to-commands", f"{one} hears its own {leaf}", "", own[leaf], one, core=False)
     for who in (other, visitor):
         name = who if who == other else "another device"
-        for topic in (command, telemetry):
-            text = f"{name} hears nothing that is {one}'s"
+        text = f"{name} hears nothing that is {one}'s"
+        for topic in own.values():
             yield Sentence("hears-another", text, "", topic, who, allowed=False, core=False)
-    yield Sentence(
-        "operator-deaf", f"{operator} hears {one}'s telemetry", "", telemetry, operator, core=False
-    )
+    for leaf, topic in own.items():
+        yield Sentence("operator-deaf", f"{operator} hears {one}'s {leaf}", "", topic, operator, core=False)
+
+
+def _operated(prefix: str, one: str, operator: str) -> Iterator[Sentence]:
+    for leaf in ("commands/report", "commands/report/interval"):
+        text, topic = f"{operator} writes {one}'s {leaf}", f"{prefix}/{one}/{leaf}"
+        yield Sentence("operator-cannot-command", text, operator, topic, core=False)
+    for topic in (f"{prefix}/{one}/telemetry/temperature", f"{prefix}/{one}/status", f"{prefix}/all/stop"):
+        text = f"{operator} writes commands, and nothing else"
+        yield Sentence("operator-writes-too-much", text, operator, topic, allowed=False, core=False)
 
 
 def broken(stage: Stage, variant: Variant) -> list[tuple[Sentence, str]]:

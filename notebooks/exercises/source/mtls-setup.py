@@ -66,7 +66,7 @@ folder = lab.workspace.path(here)
 
 def keep(name, content, *, secret=False):
     """Write a file of the answer; secret ones for your eyes only."""
-    return lab.workspace.write(f"{here}/{name}", content, secret=secret)
+    return lab.workspace.write(f"{here}/{name}", content, secret=secret).name
 
 # %% [markdown]
 # ## Step 1: the authority
@@ -242,7 +242,7 @@ lab.check("mtls-setup.5")
 # | a device | its own `telemetry/…` and `status` | its own `commands/…` |
 # | the operator | `commands/…` of every device | everything below the prefix |
 #
-# And nothing else: a device does not write below another's name, under whatever client id, and hears nothing that is another's. The judge tries all of it, with your devices and with one that you don't know, and judges by what *arrives*: PUBACK and SUBACK mean nothing.
+# Dots stand for any number of levels. And nothing else: a device does not write below another's name, under whatever client id, and hears nothing that is another's. The judge tries all of it, with your devices and with one that you don't know, and judges by what *arrives*: PUBACK and SUBACK mean nothing.
 #
 # Stuck? `lab.hint("mtls-setup.6")`.
 

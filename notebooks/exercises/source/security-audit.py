@@ -86,7 +86,7 @@ def mark_before(report):
 
 
 # %%
-lab.workspace.write_json("answers/security-audit/before.json", mark_before(first))
+lab.workspace.write_json("answers/security-audit/before.json", mark_before(first)).name
 
 # %%
 lab.check("security-audit.1")
@@ -193,7 +193,7 @@ def mark_after(report):
 
 
 # %%
-lab.workspace.write_json("answers/security-audit/after.json", mark_after(second))
+lab.workspace.write_json("answers/security-audit/after.json", mark_after(second)).name
 
 # %%
 lab.check("security-audit.4")

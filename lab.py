@@ -6,7 +6,7 @@
     python3 lab.py test         the tests, on all cores (--full for all of the long ones; other words go to pytest)
     python3 lab.py doctor       which tools are here, and how to get those that are not
     python3 lab.py bundle       an offline kit for a classroom: packages and Mosquitto, in kit/
-    python3 lab.py extras       what only some need: fleet (PostgreSQL, Dask, PKCS #11), site (Sphinx), nbgrader, containers (linters); all without a name
+    python3 lab.py extras       what only some need: fleet (PostgreSQL, Dask, PKCS #11), site (Sphinx), browser, nbgrader, containers; or all
 
 Any other word goes to the command `labkit`: python3 lab.py ca --help
 
@@ -43,7 +43,9 @@ VENV = LAB / "venv"
 BOOT = LAB / "boot"
 KIT = HERE / "kit"
 LOCK = HERE / "requirements.lock"
-EXTRAS = {name: HERE / f"requirements-{name}.lock" for name in ("fleet", "site", "nbgrader", "containers")}
+EXTRAS = {
+    name: HERE / f"requirements-{name}.lock" for name in ("browser", "containers", "fleet", "nbgrader", "site")
+}
 LOG = LAB / "setup.log"
 WINDOWS = os.name == "nt"
 SCRIPTS = VENV / ("Scripts" if WINDOWS else "bin")

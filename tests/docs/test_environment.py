@@ -44,6 +44,7 @@ def test_conda_has_what_the_project_asks_for() -> None:
         ("site", ("site",)),
         ("nbgrader", ("nbgrader",)),
         ("containers", ("containers",)),
+        ("browser", ("browser",)),
     ],
 )
 def test_the_extras_agree_with_the_lock(name: str, extras: tuple[str, ...]) -> None:

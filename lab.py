@@ -44,7 +44,8 @@ BOOT = LAB / "boot"
 KIT = HERE / "kit"
 LOCK = HERE / "requirements.lock"
 EXTRAS = {
-    name: HERE / f"requirements-{name}.lock" for name in ("browser", "containers", "fleet", "nbgrader", "site")
+    name: HERE / f"requirements-{name}.lock"
+    for name in ("browser", "containers", "fleet", "nbgrader", "site")
 }
 LOG = LAB / "setup.log"
 WINDOWS = os.name == "nt"

@@ -142,8 +142,7 @@ def _text(path: Path) -> str | None:
 
 
 def _written(source: Source, *, solved: bool) -> str:
-    notebook = _read(source)
-    lint(source, notebook)
+    notebook = read_checked(source)
     seen: set[str] = set()
     for cell in notebook.cells:
         cell.source = _without_markers(cell.source) if solved else _without_solution(cell.source)
@@ -159,13 +158,29 @@ def _written(source: Source, *, solved: bool) -> str:
             # JupyterLab folds the section away; Run All runs it all the same.
             cell.metadata["jp-MarkdownHeadingCollapsed"] = True
             cell.metadata["tags"] = ["go-deeper"]
+    finish(notebook)
+    return str(nbformat.writes(notebook, indent=1)) + "\n"
+
+
+def read_checked(source: Source) -> Any:
+    """Read a source and hold it against the rules.
+
+    Raises:
+        NotebookError: It breaks one; see `lint`.
+    """
+    notebook = _read(source)
+    lint(source, notebook)
+    return notebook
+
+
+def finish(notebook: Any) -> None:
+    """Give a notebook the kernel and the format of the course."""
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
     }
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     nbformat.validate(notebook)
-    return str(nbformat.writes(notebook, indent=1)) + "\n"
 
 
 def _read(source: Source) -> Any:

@@ -35,7 +35,14 @@ class Table:
     links: Mapping[str, str] = field(default_factory=dict)
 
     def _repr_html_(self) -> str:
-        head = "".join(f'<th scope="col" style="{_CELL}">{_safe(column)}</th>' for column in self.columns)
+        head = "".join(
+            # A heading without words is none: a screen reader would stop at it for nothing.
+            f'<th scope="col" style="{_CELL}">{_safe(column)}</th>'
+            if column
+            else f'<td style="{_CELL}"></td>'
+            for column in self.columns
+        )
+        head = f"<thead><tr>{head}</tr></thead>" if any(self.columns) else ""
         body = "".join(f"<tr>{self._cells(row)}</tr>" for row in self.rows)
         note = f'<p style="margin:.2em 0">{_safe(self.note)}</p>' if self.note else ""
         caption = (
@@ -43,7 +50,7 @@ class Table:
         )
         return (
             f'<table style="border-collapse:collapse;text-align:left">{caption}'
-            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{note}"
+            f"{head}<tbody>{body}</tbody></table>{note}"
         )
 
     def _cells(self, row: Sequence[object]) -> str:

@@ -66,7 +66,7 @@ ROWS = (
          "threat-model.2 threat-model.5 start-here.1 start-here.3 start-here.5 provisioning.1"),
     _row("I2", "Insecure network services", "port 1883 for everybody; services that nobody uses",
          "communication-1 network-1 network-2 network-3 network-4",
-         "threat-model.1 threat-model.3 threat-model.4 segmentation.1 segmentation.2 tls.2"),
+         "threat-model.1 threat-model.3 threat-model.4 segmentation.1 segmentation.2 segmentation.3 segmentation.5 tls.2"),
     _row("I3", "Insecure ecosystem interfaces", "a provisioning service that asks nobody; an open editor",
          "communication-3 access-1 access-3 access-4",
          "mutual-tls.1 mutual-tls.2 mutual-tls.3 mutual-tls.4 certificate-authority.2 certificate-authority.3 certificate-authority.4 provisioning.1 esp32-flashing.1"),
@@ -83,7 +83,7 @@ ROWS = (
          "communication-5 communication-6 identity-1 identity-4 access-1 monitoring-1 monitoring-2 monitoring-3 monitoring-4",
          "audit.1 revocation.1 revocation.2 provisioning.2 certificate-authority.1 start-here.4 mutual-tls.5"),
     _row("I9", "Insecure default settings", "debug ports open, policies that accept, passwords as delivered",
-         "firmware-5 access-2 monitoring-1", "segmentation.2 threat-model.2"),
+         "firmware-5 access-2 monitoring-1", "segmentation.2 segmentation.4 threat-model.2"),
     _row("I10", "Lack of physical hardening", "a flash chip that is read with a clip",
          "identity-3 firmware-1 firmware-2 firmware-5", "esp32-flashing.2 threat-model.2 firmware-signing.2"),
 )  # fmt: skip

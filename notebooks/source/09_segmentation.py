@@ -400,6 +400,80 @@ packets.append(Packet(family=6, source=ip_address("fd00:10::a"), destination=ip_
 [(str(p.source), first_match(rules.chains["INPUT"], p), decide(rules, "INPUT", p).target) for p in packets]
 
 # %% [markdown]
+# ## Go deeper: three more exercises
+#
+# *Optional; skipping them breaks nothing later.*
+#
+# ### Exercise 3: rules that do nothing
+#
+# *Bug hunt.* Lists of rules grow, and nobody dares to delete a line. Write **idle**: it is given a list of rules, the first one that matches decides, and returns the places (from 0) of those that never decide anything, because *one* rule before them matches all that they match. A rule looks at the source's zone and at the port; `"any"` matches all.
+#
+# Example: for `[{"source": "any", "port": 22, "target": "ACCEPT"}, {"source": "iot", "port": 22, "target": "DROP"}]` it returns `[1]`. Stuck? `lab.hint("segmentation.3")`.
+
+# %% exercise="segmentation.3" kind="bug-hunt" tags=["go-deeper"]
+def idle(rules):
+    """Return the places of rules that never decide anything."""
+    # BEGIN SOLUTION
+    def covers(one, other):
+        return all(one[field] in ("any", other[field]) for field in ("source", "port"))
+
+    return [place for place, rule in enumerate(rules) if any(covers(earlier, rule) for earlier in rules[:place])]
+    # END SOLUTION
+
+
+# %% tags=["go-deeper"]
+lab.hand_in(idle)
+lab.check("segmentation.3")
+
+# %% [markdown]
+# ### Exercise 4: one flow more
+#
+# *Tweak.* Every morning the dashboard's machine prints the daily report on the printer in the office. The printer listens on TCP port 631. Return the one **flow** that the plan needs for it.
+#
+# Example: `{"source": "iot", "destination": "backend", "protocol": "tcp", "port": 8883}` is the flow of the sensors. Stuck? `lab.hint("segmentation.4")`.
+
+# %% exercise="segmentation.4" kind="tweak" tags=["go-deeper"]
+def one_more():
+    """Return the flow that gets the report printed."""
+    # BEGIN SOLUTION
+    return {"source": "backend", "destination": "corporate", "protocol": "tcp", "port": 631}
+    # END SOLUTION
+
+
+# %% tags=["go-deeper"]
+lab.workspace.write_json("answers/segmentation/flow.json", one_more())
+lab.check("segmentation.4")
+
+# %% [markdown]
+# ### Exercise 5: the answer that nobody asked for
+#
+# *Break it.* The author of these rules had no connection tracking, and let answers in by the port that they come from. You sit in the internet, at 203.0.113.66. Return a packet that opens a connection to SSH on this machine.
+
+# %% tags=["go-deeper"]
+from labkit.course.lessons.segmentation_exercises import LEAKY, asks
+
+print(LEAKY)
+asks("tcp", source_port=50000, destination_port=22)
+
+# %% [markdown]
+# Example: `{"protocol": "tcp", "source_port": 50000, "destination_port": 22}` is the packet above, and it is dropped. Stuck? `lab.hint("segmentation.5")`.
+
+# %% exercise="segmentation.5" kind="break-it" tags=["go-deeper"]
+def packet():
+    """Return the first packet of a connection that gets in."""
+    # BEGIN SOLUTION
+    return {"protocol": "tcp", "source_port": 53, "destination_port": 22}
+    # END SOLUTION
+
+
+# %% tags=["go-deeper"]
+lab.workspace.write_json("answers/segmentation/packet.json", packet())
+lab.check("segmentation.5")
+
+# %% [markdown]
+# One rule with `--ctstate ESTABLISHED` takes the place of three, and asks the only one who knows who asked: the kernel.
+
+# %% [markdown]
 # ## What you proved
 #
 # - In a flat network a thermometer reaches accounting.

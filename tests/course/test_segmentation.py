@@ -17,7 +17,7 @@ from labkit.course.lessons.segmentation import (
     scan,
     trials,
 )
-from labkit.network import NEEDED, PRINTED, Flow, availability
+from labkit.network import NEEDED, Flow, availability
 from labkit.network.namespaces import OFF
 from labkit.scenarios.segmented_plant import segmented_plant
 
@@ -69,6 +69,7 @@ def test_the_table_is_the_plan() -> None:
 
 # --- flows --------------------------------------------------------------------------------------------------------
 
+# The whole tables are in tests/answers/; these are held in the kernel and on paper.
 TURNED = tuple(Flow(f.destination, f.source, f.protocol, f.port, "") if f.port == 3000 else f for f in NEEDED)
 
 
@@ -76,11 +77,8 @@ TURNED = tuple(Flow(f.destination, f.source, f.protocol, f.port, "") if f.port =
     ("flows", "status", "words"),
     [
         (NEEDED, "passed", "13 flows are open"),
-        (NEEDED[1:], "failed", "1 flows are cut off, between iot to backend"),
-        (PRINTED, "failed", "cut off"),
         (TURNED, "failed", "1 flows are cut off, between corporate to backend"),
         ((*NEEDED, Flow("backend", "corporate", "tcp", 443, "")), "failed", "backend reaches corporate on tcp 443"),
-        ((*NEEDED, Flow("iot", "corporate", "tcp", 5432, "")), "failed", "iot reaches corporate on tcp 5432"),
     ],
 )  # fmt: skip
 def test_flows_are_tried(lab: Lab, flows: tuple[Flow, ...], status: str, words: str, how: str) -> None:
@@ -103,10 +101,9 @@ def test_flows_that_make_no_sense(lab: Lab) -> None:
 # --- a script -----------------------------------------------------------------------------------------------------
 
 
-def script(*, left_out: str = "", more: str = "") -> str:
-    """Return the right answer, or one that lacks the lines with a word, or has more lines in front."""
-    lines = [more] if more else []
-    lines.append("ip6tables -A INPUT -p icmpv6 -j ACCEPT")
+def script(*, left_out: str = "") -> str:
+    """Return the right answer, or one that lacks the lines with a word."""
+    lines = ["ip6tables -A INPUT -p icmpv6 -j ACCEPT"]
     for program, sensors, office in (
         ("iptables", "192.168.20.0/24", "192.168.10.0/24"),
         ("ip6tables", "fd00:20::/64", "fd00:10::/64"),
@@ -132,16 +129,8 @@ iptables -A INPUT -p tcp --dport 8883 -j DROP
     ("text", "status", "words"),
     [
         (script(), "passed", f"all {TRIALS} sentences hold"),
-        (PRINTED_RULES, "failed", "the machine reaches its own broker over IPv4: it can not"),
-        (script(left_out="lo"), "failed", "the machine reaches its own broker over IPv4: it can not"),
-        (script(left_out="ctstate"), "failed", "over IPv4: it can not"),
         (script(left_out="icmpv6"), "failed", "has forgotten where it is: it can not"),
-        (script(left_out="ip6tables -P"), "failed", "a sensor reaches SSH over IPv6: it can"),
-        (script(left_out="iptables -P INPUT"), "failed", "a sensor reaches SSH over IPv4: it can"),
         (script(left_out="8883 -s 192"), "failed", "a sensor reaches the broker over IPv4: it can not; DROP (INPUT, policy)"),
-        (script(more="iptables -A INPUT -p tcp -j ACCEPT"), "failed", "a sensor reaches SSH over IPv4: it can"),
-        (script(more="nft flush ruleset"), "failed", "not understood at character 0"),
-        ("", "failed", "it can"),
     ],
 )  # fmt: skip
 def test_scripts_are_tried(lab: Lab, text: str, status: str, words: str) -> None:

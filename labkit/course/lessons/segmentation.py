@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from labkit.course.lab import ready_authority
 from labkit.course.lesson import Check, CheckResult, Claim, Lesson, Prediction
+from labkit.course.lessons.segmentation_exercises import MORE
 from labkit.course.lessons.segmentation_questions import QUESTIONS
+from labkit.course.shelf import failed, not_attempted
 from labkit.errors import FormatError, NetworkError
 from labkit.network import (
     COURSE_PLAN,
@@ -189,14 +191,17 @@ def _check_flows(lab: Lab) -> CheckResult:
     """Derive rules from the flows on the shelf, and try every pair under them."""
     path = lab.workspace.path(SHELF, "flows.json")
     if not path.exists():
-        return CheckResult("not-attempted", expected="complete the list of flows, then hand it in")
+        return not_attempted("complete the list of flows, then hand it in")
     try:
         plan = Plan(
             COURSE_ZONES, tuple(Flow(**each) for each in json.loads(path.read_text(encoding="utf-8")))
         )
     except (ValueError, TypeError) as error:
-        return CheckResult(
-            "failed", observed=f"the flows can't be read: {error}", advice="hand them in again"
+        return failed(
+            "unreadable",
+            f"the flows can't be read: {error}",
+            expected="a list of flows",
+            advice="hand them in again",
         )
     with segmented_plant() as plant:
         for node in (ROUTER, "backend"):
@@ -205,13 +210,13 @@ def _check_flows(lab: Lab) -> CheckResult:
         how = plant.how
     if cut_off:
         words = sorted({f"{c.source} to {c.destination}" for c in cut_off})
-        return CheckResult(
-            "failed", observed=f"{len(cut_off) // 2} flows are cut off, between {', '.join(words)} ({how})",
+        return failed(
+            "cut-off", f"{len(cut_off) // 2} flows are cut off, between {', '.join(words)} ({how})",
             expected="everybody in the table can do what they have to", advice="read the table row by row; who opens the connection?",
         )  # fmt: skip
     if surplus:
-        return CheckResult(
-            "failed", observed=f"{surplus[0].source} reaches {surplus[0].destination} on {surplus[0].protocol} {surplus[0].port} ({how})",
+        return failed(
+            "too-open", f"{surplus[0].source} reaches {surplus[0].destination} on {surplus[0].protocol} {surplus[0].port} ({how})",
             expected="nobody reaches what the table does not name", advice="which row of the table is that?",
         )  # fmt: skip
     return CheckResult(
@@ -279,22 +284,22 @@ def _check_script(lab: Lab) -> CheckResult:
     """Type the script on the shelf on the broker's machine, and try what it must and must not let in."""
     path = lab.workspace.path(SHELF, "rules.sh")
     if not path.exists():
-        return CheckResult("not-attempted", expected="complete the script, then hand it in")
+        return not_attempted("complete the script, then hand it in")
     with segmented_plant() as plant:
         try:
             plant.type_commands("backend", path.read_text(encoding="utf-8"))
         except (FormatError, NetworkError) as error:
-            return CheckResult(
-                "failed", observed=error.message, expected="a script that can be run", advice=error.advice
+            return failed(
+                "not-a-script", error.message, expected="a script that can be run", advice=error.advice
             )
         wrong = [(text, wanted, got) for text, wanted, got in trials(plant) if got.accepted != wanted]
         how = plant.how
     if wrong:
         text, wanted, got = wrong[0]
         rule = got.detail.get("rule", "no rule stands in the way")
-        return CheckResult(
-            "failed",
-            observed=f"{text}: {'it can not' if wanted else 'it can'}; {rule} ({how}; {len(wrong)} of {TRIALS} are wrong)",
+        return failed(
+            "shut-out" if wanted else "let-in",
+            f"{text}: {'it can not' if wanted else 'it can'}; {rule} ({how}; {len(wrong)} of {TRIALS} are wrong)",
             expected=f"{text}: {'yes' if wanted else 'no'}",
             advice="follow that packet through your rules from the top; and its answer",
         )
@@ -311,6 +316,9 @@ CHECKS = (
             "Thirteen flows in all: five from iot, six from corporate, two from backend.",
         ),
         _check_flows,
+        why="Rules that cut off what is needed are switched off, and what is open too far is found by somebody.",
+        kind="fill-in",
+        minutes=10,
     ),
     Check(
         "segmentation.2",
@@ -321,7 +329,11 @@ CHECKS = (
             "A policy of DROP decides on what no rule has decided; then no rule that says DROP is needed.",
         ),
         _check_script,
+        why="The second wall stands when the first one has a hole; half a wall, in one family, is none.",
+        kind="defend-it",
+        minutes=12,
     ),
+    *MORE,
 )
 
 LESSON = Lesson(

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from xdist.scheduler import LoadScopeScheduling
 
-LONGEST = ("tests/notebooks/test_run.py", "tests/firmware/test_host.py")
-"""Groups that take more than half a minute, longest first: begun last, one would leave the other cores idle."""
+LONGEST = (
+    "tests/notebooks/test_run.py",
+    "tests/course/test_answers.py",
+    "tests/scenarios/test_conformance.py",
+    "tests/audit/test_plant.py",
+    "tests/lab/test_lab_script.py",
+    "tests/firmware/test_host.py",
+)
+"""Files that take more than half a minute, longest first: begun last, one would leave the other cores idle."""
 
 APART = (
     "tests/notebooks/test_run.py::test_unsolved_copies_pass_no_check",
@@ -13,16 +20,11 @@ APART = (
 )
 """Tests of which each is a group of its own: they are long, and share nothing."""
 
-TOGETHER = ("tests/architecture/",)
-"""Folders that are one group: their files share a fixture that is dear to make."""
-
 
 def group(nodeid: str) -> str:
-    """Return what a test stays together with: its file, unless a table here says otherwise."""
+    """Return what a test stays together with: the tests of its file, unless it stands apart."""
     test = nodeid.split("[", maxsplit=1)[0]
-    if test in APART:
-        return nodeid
-    return next((folder for folder in TOGETHER if test.startswith(folder)), test.split("::", maxsplit=1)[0])
+    return nodeid if test in APART else test.split("::", maxsplit=1)[0]
 
 
 def rank(nodeid: str) -> int:

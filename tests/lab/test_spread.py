@@ -14,7 +14,7 @@ import pytest
 
 from labkit.clock import Deadline
 from tests.lab.test_lab_script import ROOT, environment, script
-from tests.spread import APART, LONGEST, TOGETHER, group, rank
+from tests.spread import APART, LONGEST, group, rank
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -25,9 +25,9 @@ __all__ = ["script"]
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="sends signals to a process group")
 
 
-@pytest.mark.parametrize("name", sorted({*APART, *LONGEST, *TOGETHER}))
+@pytest.mark.parametrize("name", [*APART, *LONGEST])
 def test_what_the_tables_name_exists(name: str) -> None:
-    """Each name is a folder, a file, or a test in one."""
+    """Each name is a file, or a test in one."""
     path, _, test = name.partition("::")
     assert (ROOT / path).exists()
     if test:
@@ -36,10 +36,9 @@ def test_what_the_tables_name_exists(name: str) -> None:
 
 
 def test_a_file_stays_together_unless_a_table_says_otherwise() -> None:
-    """A group is a file, one test that stands alone, or a folder; what is long comes first."""
+    """A group is a file or one test that stands apart; what is long comes first."""
     assert group("tests/pki/test_csr.py::test_x[a::b]") == "tests/pki/test_csr.py"
     assert group(f"{APART[0]}[one]") != group(f"{APART[0]}[two]")
-    assert group(f"{TOGETHER[0]}test_x.py::test_y") == TOGETHER[0]
     assert (
         rank(f"{LONGEST[0]}::test_x") < rank(f"{LONGEST[1]}::test_x") < rank("tests/pki/test_csr.py::test_x")
     )

@@ -397,9 +397,25 @@ def test(words: "list[str]") -> int:
             break
         except KeyboardInterrupt:
             pass  # pytest has heard it too, and first ends what its tests have started
-    if status in {0, 1}:  # nothing else is a whole run
+    if status in {0, 1} and not chosen(words):
         write_report(results)
     return status
+
+
+def chosen(words: Sequence[str]) -> bool:
+    """Return whether pytest is to run only some of the tests, of which the page of a full run must not speak."""
+    options = (
+        "-k",
+        "-m",
+        "-x",
+        "--exitfirst",
+        "--maxfail",
+        "--lf",
+        "--last-failed",
+        "--deselect",
+        "--ignore",
+    )
+    return any(word.startswith(options) or (HERE / word.partition("::")[0]).exists() for word in words)
 
 
 def spread(words: Sequence[str]) -> "list[str]":

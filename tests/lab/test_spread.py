@@ -57,6 +57,13 @@ def test_one_test_or_the_readers_own_choice_is_left_alone(script: ModuleType, wo
     assert script.spread(words.split()) == []
 
 
+@pytest.mark.parametrize("words", ["tests/pki", "tests/test_ports.py::test_x", "-k csr", "-x", "lab.py"])
+def test_a_part_of_the_tests_is_no_full_run(script: ModuleType, words: str) -> None:
+    """A run of some of the tests leaves the page of the last full run as it is."""
+    assert script.chosen(words.split())
+    assert not script.chosen(["-q", "--durations=5", "-n", "2"])
+
+
 def name(process: psutil.Process) -> str:
     """Return a process's name, or nothing if it has ended."""
     try:

@@ -98,7 +98,8 @@ attributes, so that callers and tests compare values and never text. Misuse by t
         ├── RosterError             a table that an instructor gave         (path)
         ├── GraderFaultError        the grader itself, not a submission    (place)
         ├── PackRefusedError        a pack that must not leave             (path, rule)
-        └── DriftError                                                     (paths)
+        ├── DriftError                                                     (paths)
+        └── SiteError                                                      (what)
 """
 
 from __future__ import annotations
@@ -711,3 +712,9 @@ class DriftError(CourseError):
     """Generated notebooks that are not what their sources say."""
 
     paths: Sequence[Path]
+
+
+class SiteError(CourseError):
+    """Pages that can't be built or shown."""
+
+    what: str

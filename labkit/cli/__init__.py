@@ -45,6 +45,7 @@ _COMMANDS = {
     "submit": ("handing_in", "Pack an exercise to hand it in; prints a receipt."),
     "grade": ("grading", "Grade a folder of submissions: a table, and feedback for each student."),
     "release": ("grading", "Export a copy of the course for students: without solutions."),
+    "site": ("site", "Build the course as a site, with every lesson executed; show it."),
     "status": ("state", "Show what the lab holds and what is running."),
     "reset": ("state", "Start over, or go back to a checkpoint."),
     "doctor": ("state", "Look for every tool the course uses and say what is missing."),

@@ -76,7 +76,7 @@ def run(slugs: tuple[str, ...], out: Path | None, as_json: bool) -> int:  # noqa
         find(slug)
     course = course_with_sources()
     target = (out or course / "build" / "run").absolute()
-    with _progress() as on_event:
+    with progress() as on_event:
         report = run_lessons(course / "notebooks" / "source", target, slugs=slugs, on_event=on_event)
     if as_json:
         emit_json(report.to_json())
@@ -86,7 +86,8 @@ def run(slugs: tuple[str, ...], out: Path | None, as_json: bool) -> int:  # noqa
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[str, int, int, str], None]]:
+def progress() -> Iterator[Callable[[str, int, int, str], None]]:
+    """Tell of lessons that run: a live line on a terminal, plain lines elsewhere. Yields what to call with each event."""
     if not sys.stderr.isatty():
         started = time.monotonic()
 

@@ -53,6 +53,10 @@ PARTS = {
         "The virtual board",
         "The promise is 1 MB of random data through the stub in under 4 seconds.",
     ),
+    "grading": (
+        "A class, graded",
+        "The promise is thirty submissions in three minutes on two cores, in 2 GiB; and one result for one notebook.",
+    ),
     "whole_run": ("The whole course", "From a bare clone, then again."),
 }
 

@@ -113,7 +113,7 @@ def _tried(kind: str, program: str) -> Sandbox:
         package = "bubblewrap" if kind == BWRAP else program
         return Sandbox(NONE, f"{program} is not on this machine ({install_line(package)})")
     sandbox = Sandbox(kind, f"{kind}: own processes, own network, no home", str(path))
-    argv = sandbox.command([sys.executable, "-I", "-c", "import labkit"], View(cwd="/"))
+    argv = sandbox.command([sys.executable, "-I", "-c", "import labkit.errors"], View(cwd="/"))
     try:
         ended = subprocess.run(
             argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TRIAL, check=False

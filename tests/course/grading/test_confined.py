@@ -11,6 +11,7 @@ import pytest
 from labkit.clock import Deadline
 from labkit.course.grading.confined import Confined, Limits, descendants
 from labkit.course.grading.sandbox import View, base_env, choose
+from tests.course.grading.submissions import DOUBLE, PLAN, give, grade, rules
 
 if TYPE_CHECKING:
     from labkit.course.grading.sandbox import Sandbox
@@ -125,3 +126,24 @@ def test_a_missing_sandbox_is_told_with_its_reason(monkeypatch: pytest.MonkeyPat
     module._tried.cache_clear()
     assert not found.confines
     assert all(name in found.why for name in ("bwrap", "bubblewrap", "podman", "docker"))
+
+
+@pytest.mark.slow
+def test_a_container_does_the_same(tmp_path: Path) -> None:
+    """Where there is podman and no bubblewrap: a right notebook earns its points, and nothing of ours is in reach."""
+    found = choose("podman")
+    if not found.confines:
+        pytest.skip(found.why)
+    spy = (
+        "hand('double.py', json.dumps([os.path.exists('/root/.ssh'), os.path.exists('/home'), os.getuid()]))"
+    )
+    give(tmp_path / "s", "ada", PLAN, DOUBLE)
+    give(tmp_path / "s", "eve", PLAN, spy)
+    results = grade(tmp_path / "s", tmp_path / "kept", rules(found))
+    assert ("graded", 5, "podman") == (
+        results["ada"].status,
+        results["ada"].earned,
+        results["ada"].run.sandbox,
+    )
+    said = tmp_path / "kept/sample/eve/run/workspace/answers/sample/double.py"
+    assert "[false, false, " in said.read_text()

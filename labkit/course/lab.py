@@ -219,6 +219,10 @@ class Lab:
             name: Which exercise.
         """
         found = _find(self.lesson.checks, name)
+        if isinstance(self.lesson, Exercise) and os.environ.get("LABKIT_GRADED"):
+            # What is said in this process earns nothing, and a class is graded in half the time without it.
+            print(f"{name} is judged when the notebook has come to its end.")
+            return
         result = judged(found, self)
         self.record.set("checks", name, result.status)
         solutions.note_attempt(self.record, name, result)

@@ -390,7 +390,7 @@ from labkit.course.lessons.start_here_exercises import helpful
 print(helpful(store))
 
 # %% [markdown]
-# Write **mend**: it is given that text and returns the mended one. Nobody and the impostor must be turned away during TLS, and `sensor-001` must be let in *under its own name*. The check starts a broker of its own with what you return.
+# Write **mend**: it is given that text and returns the mended one. Nobody and the impostor must be turned away during TLS, and `sensor-001` must be let in *under its own name*; and whatever the colleague opened is shut again. *Start the broker* printed how it was. The check starts a broker of its own with what you return.
 #
 # Example: `"user a\nport 1".replace("port 1", "port 2")` gives `"user a\nport 2"`. Stuck? `lab.hint("start-here.5")`.
 
@@ -399,7 +399,8 @@ def mend(text):
     """Return the configuration with what the colleague changed put right."""
     # BEGIN SOLUTION
     text = text.replace("allow_anonymous true", "allow_anonymous false")
-    return text.replace("require_certificate false", "require_certificate true\nuse_identity_as_username true")
+    bound = "use_identity_as_username true\nuse_username_as_clientid true"
+    return text.replace("require_certificate false", f"require_certificate true\n{bound}")
     # END SOLUTION
 
 

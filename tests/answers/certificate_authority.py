@@ -358,7 +358,8 @@ TABLE = (
             Wrong("wants three links", judging(("    return chain[-1]", "    return len(chain) == 3 and chain[-1]")), "too-strict"),
             Wrong("wants the last to sign itself", judging(
                 ("    return chain[-1]", '    return chain[-1]["subject"] == chain[-1]["issuer"] and chain[-1]')), "too-strict"),
-            Wrong("yes to all", handing("holds", "def holds(chain, roots):\n    return True\n"), "names-alone"),
+            Wrong("wants a leaf", judging(("    return chain[-1]", '    return not chain[0]["ca"] and chain[-1]')), "too-strict"),
+            Wrong("yes to all", handing("holds", "def holds(chain, roots):\n    return True\n"), "any-root"),
             Wrong("no to all", handing("holds", "def holds(chain, roots):\n    return False\n"), "too-strict"),
         ),
     ),

@@ -185,7 +185,10 @@ def mend(*pairs: tuple[str, str]) -> Callable[[Any], None]:
 
 
 _ASK = ("require_certificate false", "require_certificate true")
-_NAME = ("\nrequire_certificate", "\nuse_identity_as_username true\nrequire_certificate")
+_NAME = (
+    "\nrequire_certificate",
+    "\nuse_identity_as_username true\nuse_username_as_clientid true\nrequire_certificate",
+)
 _SHUT = ("allow_anonymous true", "allow_anonymous false")
 
 _PARSED = """
@@ -313,10 +316,14 @@ TABLE = (
             Right("through the library", handing("mend", _PARSED)),
         ),
         wrong=(
-            Wrong("changes nothing", mend(), "nobody-gets-in", says="nobody: accepted"),
+            Wrong("changes nothing", mend(), "still-anonymous"),
             Wrong("shuts the anonymous out alone", mend(_SHUT), "nobody-gets-in", says="at mqtt"),
             Wrong("forgets the name", mend(_ASK, _SHUT), "device-locked-out"),
-            Wrong("asks, and leaves it nameless", mend(_ASK), "device-locked-out"),
+            Wrong("asks, and leaves it nameless", mend(_ASK), "still-anonymous"),
+            Wrong("leaves the nameless in", mend(_NAME, _ASK), "still-anonymous"),
+            Wrong("leaves client ids to the clients", mend(
+                ("\nrequire_certificate", "\nuse_identity_as_username true\nrequire_certificate"), _ASK, _SHUT),
+                "any-client-id"),
             Wrong("asks twice", mend(_ASK, ("\nrequire_certificate", "\nrequire_certificate true\nrequire_certificate")),
                   "unreadable", says="twice"),
             Wrong("a word that there is not", mend(_NAME, _ASK, ("true", "yes")), "unreadable"),

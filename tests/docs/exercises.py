@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 
 from labkit.course.lesson import KINDS
 from labkit.course.lessons import find, slugs
 
-README = Path("README.md")
+README, SOURCES = Path("README.md"), Path("notebooks/source")
 BEGIN, END = "<!-- exercises: scripts/count-exercises writes this table -->\n", "<!-- end of exercises -->"
 
 WORDS = {
@@ -22,9 +23,16 @@ WORDS = {
 
 def table() -> str:
     """Return the table."""
+    kinds = {
+        exercise: kind
+        for path in SOURCES.glob("*.py")
+        for exercise, kind in re.findall(
+            r'exercise="([^"]+)" kind="([^"]+)"', path.read_text(encoding="utf-8")
+        )
+    }
     checks = [check for slug in slugs() for check in find(slug).checks]
-    every = Counter(check.kind for check in checks)
-    core = Counter(check.kind for check in checks if check.required)
+    every = Counter(kinds[check.id] for check in checks)
+    core = Counter(kinds[check.id] for check in checks if check.required)
     rows = [f"| *{kind}* | {WORDS[kind]} | {core[kind]} | {every[kind] - core[kind]} |" for kind in KINDS]
     total = f"| together | | {core.total()} | {every.total() - core.total()} |"
     return "\n".join(

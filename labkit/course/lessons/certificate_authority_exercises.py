@@ -108,6 +108,9 @@ CHAINS = tuple(
         ("a leaf right below a root", [LEAF | {"issuer": "Root CA", "signed_with": "k-root"}, TOP], ["k-root"], "too-strict"),
         ("an intermediate that is believed itself", [LEAF, MIDDLE], ["k-device-ca"], "too-strict"),
         ("two authorities, where pathlen allows them", [_BELOW_DEPUTY, _DEPUTY, _WIDE, TOP], ["k-root"], "too-strict"),
+        ("an authority that is asked about itself", [MIDDLE, TOP], ["k-root"], "too-strict"),
+        ("a root alone", [TOP], ["k-root"], "too-strict"),
+        ("a leaf alone, which nobody believes", [LEAF], ["k-root"], "any-root"),
         ("an impostor's root with our name", [LEAF, MIDDLE, TOP | {"key": "k-evil"}], ["k-root"], "names-alone"),
         ("an impostor's chain with our names",
          [LEAF | {"signed_with": "k-1"}, MIDDLE | {"key": "k-1", "signed_with": "k-2"}, TOP | {"key": "k-2"}],
@@ -128,7 +131,7 @@ CHAINS = tuple(
 
 
 def _check_holds(lab: Lab) -> CheckResult:
-    """Show the reader's function seventeen chains."""
+    """Show the reader's function twenty chains."""
     return questioned(
         lab, "holds", CHAINS,
         expected="True where names and keys fit, every signer is an authority within its pathlen, and the last key is believed",
@@ -228,7 +231,7 @@ MORE = (
     ),
     Check(
         "certificate-authority.4",
-        "holds() judges seventeen chains as a verifier does",
+        "holds() judges twenty chains as a verifier does",
         (
             "itertools.pairwise(chain) gives each link together with the one that signed it.",
             "Four questions for each pair: name, key, may it sign at all, and how many stand below it?",

@@ -187,23 +187,39 @@ def _check_mended(lab: Lab) -> CheckResult:
 
 
 def _careless(config: BrokerConfig, before: BrokerConfig) -> CheckResult | None:
-    """Return what the new configuration gives up that the old one had."""
+    """Return what the new configuration gives up that the old one had, or leaves open that the colleague opened."""
     listener, was = config.listeners[0], before.listeners[0]
-    if len(config.listeners) > 1 or listener.host != was.host:
-        return failed(
+    kept = {*listener.ciphers}
+    for wrong, fault, observed, look in (
+        (
+            len(config.listeners) > 1 or listener.host != was.host,
             "another-door",
             f"{len(config.listeners)} listeners, the first on {listener.host}",
-            expected=f"one, on {was.host}",
-            advice="leave the line with listener as it is",
-        )
-    kept = {*listener.ciphers}
-    if listener.tls_version not in {"tlsv1.2", "tlsv1.3"} or not kept or not kept <= {*was.ciphers}:
-        return failed(
+            "leave the line with listener as it is",
+        ),
+        (
+            listener.tls_version not in {"tlsv1.2", "tlsv1.3"} or not kept or not kept <= {*was.ciphers},
             "weakened",
             f"tls_version {listener.tls_version} and {len(kept)} suites",
-            expected="versions and suites as strict as before",
-            advice="those lines were right",
-        )
+            "versions and suites were right",
+        ),
+        (
+            config.allow_anonymous,
+            "still-anonymous",
+            "clients without a name are welcome",
+            "who may be nameless here?",
+        ),
+        (
+            listener.require_certificate is True
+            and listener.use_identity_as_username is True
+            and listener.use_username_as_clientid is not True,
+            "any-client-id",
+            "a client may call itself what it likes, and push another one off the line",
+            "compare once more with what *Start the broker* printed",
+        ),
+    ):
+        if wrong:
+            return failed(fault, observed, expected=_MENDED, advice=look)
     return None
 
 
@@ -283,7 +299,7 @@ MORE = (
         "the mended configuration, tried on a broker: nobody and the impostor out, the device in under its own name",
         (
             "Compare it line by line with the configuration that *Start the broker* printed.",
-            "Two lines were changed, and below the listener something is missing.",
+            "Two lines were changed, and below the listener two are missing.",
             "A missing line can be added behind another one: text.replace(old, old + new).",
         ),
         _check_mended,

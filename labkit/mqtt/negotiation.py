@@ -18,9 +18,10 @@ from labkit.outcome import ACCEPTED, Outcome
 from labkit.processes import run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from labkit.mqtt.contexts import Endpoint
+    from labkit.mqtt.handshake import Handshake
 
 _FLAGS = {"1.0": "-tls1", "1.1": "-tls1_1", "1.2": "-tls1_2", "1.3": "-tls1_3"}
 _WORKERS = 4
@@ -82,27 +83,59 @@ def offer_suites(endpoint: Endpoint, suites: Iterable[Suite] = tuple(SUITES.valu
     return _all(endpoint, [("1.2" if "_WITH_" in suite.name else "1.3", suite) for suite in suites])
 
 
+def offer_together(endpoint: Endpoint, suites: Sequence[Suite]) -> Offer:
+    """Offer some suites of TLS 1.2 together and nothing else, in one connection.
+
+    Args:
+        endpoint: The listener.
+        suites: Which.
+
+    Returns:
+        The answer, with the suite that was chosen; without one if none of them was.
+
+    Raises:
+        ToolMissingError: There is no openssl.
+    """
+    known = {suite.name: suite for suite in suites}
+    seen = _seen(endpoint, "1.2", ":".join(suite.openssl for suite in suites))
+    if isinstance(seen, str):
+        return Offer("1.2", None, seen)
+    if seen.version == "1.2" and seen.suite in known:
+        return Offer("1.2", known[seen.suite], "accepted")
+    return Offer("1.2", None, _refusal(seen))
+
+
 def _all(endpoint: Endpoint, wanted: list[tuple[str, Suite | None]]) -> list[Offer]:
     with ThreadPoolExecutor(_WORKERS) as pool:
         return list(pool.map(lambda each: _offer(endpoint, *each), wanted))
 
 
 def _offer(endpoint: Endpoint, version: str, suite: Suite | None) -> Offer:
+    seen = _seen(endpoint, version, suite.openssl if suite else "")
+    if isinstance(seen, str):
+        return Offer(version, suite, seen)
+    if seen.version == version and (suite is None or seen.suite == suite.name):
+        return Offer(version, suite, "accepted")
+    return Offer(version, suite, _refusal(seen))
+
+
+def _seen(endpoint: Endpoint, version: str, suites: str) -> Handshake | str:
+    """Offer suites in openssl's words, all that the version has without any; return what went by, or `not-offered`."""
     with Relay(endpoint) as relay:
         # SECLEVEL=0 is for the client alone, so that it may offer what it should not.
         argv = ["openssl", "s_client", "-connect", f"127.0.0.1:{relay.endpoint.port}", _FLAGS[version]]
         if version == "1.3":
-            argv += ["-ciphersuites", suite.openssl] if suite else []
+            argv += ["-ciphersuites", suites] if suites else []
         else:
-            argv += ["-cipher", f"{suite.openssl if suite else 'ALL'}:@SECLEVEL=0"]
+            argv += ["-cipher", f"{suites or 'ALL'}:@SECLEVEL=0"]
         run(argv, check=False, timeout=10)
         try:
             seen = read_handshake(relay.last(timeout=2.0))
         except (FormatError, NotConnectedError):
-            return Offer(version, suite, "not-offered")
-    if seen.find("ClientHello") is None:
-        return Offer(version, suite, "not-offered")
-    if seen.version == version and (suite is None or seen.suite == suite.name):
-        return Offer(version, suite, "accepted")
+            return "not-offered"
+    return seen if seen.find("ClientHello") else "not-offered"
+
+
+def _refusal(seen: Handshake) -> str:
     alerts = [alert for side, alert in seen.alerts if side == "server"]
-    return Offer(version, suite, alerts[0] if alerts else "closed")
+    return alerts[0] if alerts else "closed"

@@ -300,7 +300,7 @@ lab.claim("version-control", versions["1.2"].outcome)
 # %% [markdown]
 # ### Exercise 2: close the door
 #
-# *Defend it.* Choose **suites** (openssl's names, in a tuple) and **lowest** (`"tlsv1"`, `"tlsv1.1"`, `"tlsv1.2"` or `"tlsv1.3"`) so that the broker takes nothing with a fault, while a TLS 1.2 device still gets in. The broker's key is RSA. The check offers the running broker every suite and version there is.
+# *Defend it.* Choose **suites** (openssl's names, in a tuple) and **lowest** (`"tlsv1"`, `"tlsv1.1"`, `"tlsv1.2"` or `"tlsv1.3"`) so that the broker takes nothing with a fault, while a TLS 1.2 device still gets in. The broker's key is RSA. The check offers the running broker all suites with a fault, and nothing else.
 #
 # Example: `suites = ("ECDHE-RSA-AES256-GCM-SHA384",)` is a beginning. Stuck? `lab.hint("tls.2")`.
 

@@ -8,7 +8,7 @@ import pytest
 
 from labkit.broker.config import AEAD_TLS12, AEAD_TLS13
 from labkit.mqtt import Endpoint
-from labkit.mqtt.negotiation import Offer, offer_suites, offer_versions
+from labkit.mqtt.negotiation import Offer, offer_suites, offer_together, offer_versions
 from labkit.mqtt.suites import SUITES
 from labkit.ports import reserve_port
 from labkit.processes import run
@@ -55,6 +55,18 @@ def test_an_old_broker_takes_what_it_is_offered(
     with old_broker(workspace, ciphers=("ECDHE-RSA-AES128-GCM-SHA256",)) as mended:
         found = accepted(offer_suites(mended.endpoint))
     assert {"ECDHE-RSA-AES128-GCM-SHA256", *AEAD_TLS13} == found
+
+
+def test_offered_together_one_is_enough(
+    site: Site, workspace: Workspace, mosquitto: Mosquitto, openssl: object
+) -> None:
+    """A broker that takes one of many weak suites chooses it; one that takes none refuses all of them by one alert."""
+    weak = [suite for suite in SUITES.values() if suite.faults]
+    with old_broker(workspace, ciphers=("ECDHE-RSA-AES128-GCM-SHA256", "AES256-SHA256")) as old:
+        chosen = offer_together(old.endpoint, weak)
+    assert chosen.suite is not None
+    assert ("AES256-SHA256", "accepted") == (chosen.suite.openssl, chosen.verdict)
+    assert Offer("1.2", None, "handshake_failure") == offer_together(site.endpoint, weak)
 
 
 def test_nobody_there_is_not_a_refusal(openssl: object) -> None:

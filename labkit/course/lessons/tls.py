@@ -11,8 +11,9 @@ from labkit.course.lessons.tls_questions import QUESTIONS
 from labkit.course.shelf import Case, failed, not_attempted, questioned
 from labkit.errors import FormatError
 from labkit.mqtt import Endpoint, probe
-from labkit.mqtt.negotiation import offer_suites
+from labkit.mqtt.negotiation import offer_together
 from labkit.mqtt.records import split_record
+from labkit.mqtt.suites import SUITES
 from labkit.scenarios.eavesdropping import PASSWORD, USER
 
 if TYPE_CHECKING:
@@ -209,7 +210,7 @@ def _check_records(lab: Lab) -> CheckResult:
 
 
 def _check_suites(lab: Lab) -> CheckResult:
-    """Offer the running broker everything, and log in."""
+    """Log in, and offer the running broker everything that it must not take."""
     running = running_broker(lab, MENDED)
     if running is None:
         return not_attempted("complete choose(), then run the cell below it")
@@ -222,15 +223,21 @@ def _check_suites(lab: Lab) -> CheckResult:
             expected="a broker that the device still reaches",
             advice="the broker's key is RSA, so ECDHE-ECDSA-… can't be agreed on; is the lowest version too high?",
         )
-    weak = [
-        offer for offer in offer_suites(endpoint) if offer.accepted and offer.suite and offer.suite.faults
-    ]
-    if weak:
+    # One connection that offers them all is enough: a broker that takes any of them takes one now.
+    weak = offer_together(endpoint, [suite for suite in SUITES.values() if suite.faults])
+    if weak.suite:
         return failed(
             "weak-suite",
-            f"the broker takes {len(weak)} weak suites; one of them has {' and '.join(weak[0].row()[3].split(', '))}",
-            expected="none with a fault",
+            f"offered weak suites alone, the broker chose one with {' and '.join(weak.suite.faults)}",
+            expected="a broker that refuses all that have a fault",
             advice="ECDHE in front means forward secrecy, GCM or POLY1305 at the end means AEAD",
+        )
+    if weak.verdict == "not-offered":
+        return failed(
+            "cant-tell",
+            "the openssl of this machine can't offer weak suites",
+            expected="an openssl that can, to try the broker with",
+            advice="labkit doctor tells which openssl is used",
         )
     lowest = running.config.listeners[0].tls_version
     if lowest not in {"tlsv1.2", "tlsv1.3"}:

@@ -264,6 +264,9 @@ def test_the_lab_asks_who_is_there(stack: Stack) -> None:
     with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310 - http, as written above
         names = {each["name"] for each in json.load(answer)["content"]}
     assert "00_start-here.ipynb" in names
+    page = f"http://127.0.0.1:{stack.ports['lab']}/lab/tree/00_start-here.ipynb?token={TOKEN}"
+    with urllib.request.urlopen(page, timeout=20) as answer:
+        assert b"JupyterLab" in answer.read()
 
 
 def test_a_lesson_runs_in_the_lab(stack: Stack) -> None:

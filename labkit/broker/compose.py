@@ -80,7 +80,8 @@ class Compose:
         """Return whom the broker runs as: the owner of its files."""
         words = container.identity(self.engine, container.find_engine((self.engine,))[1])
         given = dict(zip(words[::2], words[1::2], strict=True))
-        return {"LABKIT_USER": given["--user"], "PODMAN_USERNS": given.get("--userns", "")}
+        names = {"--user": "LABKIT_USER", "--userns": "PODMAN_USERNS"}
+        return {names[word]: value for word, value in given.items()}
 
 
 def find_compose() -> Compose:

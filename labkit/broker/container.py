@@ -50,6 +50,7 @@ _ENGINES_OWN = (
 )  # fmt: skip
 
 _ANSWER = 20.0
+_FIRST = 180.0
 _BUILD = 600.0
 
 
@@ -138,11 +139,13 @@ def _found(names: tuple[str, ...], image: str, build: bool) -> Contained:  # noq
                 f"{name} has no image {image}.", advice="Build it: labkit broker build", tool=name
             )
         build_image(engine)
-    words = ["--rm", "--network", "none", "--pull", "never", "--entrypoint", "mosquitto", image, "-h"]
-    said = processes.run([engine, "run", *words], check=False, timeout=_ANSWER).output
+    who = identity(name, engine)
+    # As the user that will run it: the first time, an engine without root copies the image for that user.
+    words = ["--rm", "--network", "none", "--pull", "never", *who, "--entrypoint", "mosquitto", image, "-h"]
+    said = processes.run([engine, "run", *words], check=False, timeout=_FIRST).output
     version = read_version(said, f"the image {image}", advice="Build it again: labkit broker build")
     env = {key: os.environ[key] for key in _ENGINES_OWN if key in os.environ}
-    return Contained(engine, version, f"{name}, image {image}", env, image, identity(name, engine))
+    return Contained(engine, version, f"{name}, image {image}", env, image, who)
 
 
 def find_engine(names: Sequence[str]) -> tuple[str, Path]:
@@ -213,7 +216,14 @@ def build_image(engine: Path, *, base: str | None = None) -> None:
 
 
 def identity(name: str, engine: Path) -> tuple[str, ...]:
-    """Return whom the broker runs as: whoever may read the staged files, and never root of this machine."""
+    """Return the engine's words about whom the broker runs as: who may read the staged files, and never this root.
+
+    Args:
+        name: The engine's name.
+        engine: Its program.
+    """
+    if not hasattr(os, "geteuid"):
+        return ()  # Windows: files in a container belong to whoever asks
     if os.geteuid() == 0:
         return ("--user", f"{staging.USER}:{staging.USER}")
     us = f"{os.geteuid()}:{os.getegid()}"

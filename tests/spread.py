@@ -7,6 +7,7 @@ from xdist.scheduler import LoadScopeScheduling
 LONGEST = (
     "tests/notebooks/test_run.py",
     "tests/course/test_answers.py",
+    "tests/course/grading/test_batch.py",
     "tests/scenarios/test_conformance.py",
     "tests/audit/test_plant.py",
     "tests/lab/test_lab_script.py",

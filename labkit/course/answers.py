@@ -8,21 +8,29 @@ from __future__ import annotations
 
 import json
 import linecache
+import os
+import signal
+import subprocess
 import sys
 import tempfile
+import threading
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labkit import processes
-from labkit.errors import NotebookError, ToolError
+from labkit.errors import LabError, NotebookError, ToolError
 from labkit.workspace import make_folder, write_atomic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 SECONDS = 20.0
 """How long all cases of one question may take."""
+
+LONGEST_LINE = 1 << 20
+"""Bytes of the longest line that a function in conversation may send."""
 
 _CHILD = Path(__file__).with_name("answering.py")
 _around: tuple[str, ...] = ()
@@ -89,20 +97,167 @@ class Answer:
             argv: list[str | Path] = [*_around, sys.executable, "-I", _CHILD]
             try:
                 ended = processes.run(
-                    argv, stdin=asked.encode(), timeout=seconds, cwd=Path(folder), check=False
+                    argv, stdin=asked.encode() + b"\n", timeout=seconds, cwd=Path(folder), check=False
                 )
             except ToolError:
-                return [Reply(error=f"{self.name}() did not come back within {seconds:g} s")] * len(cases)
+                return [self._late(seconds)] * len(cases)
+        return self._replies(ended.stdout, len(cases))
+
+    def converse(
+        self,
+        there: Any,
+        methods: Sequence[str],
+        *,
+        arguments: Sequence[Any] = (),
+        facts: Mapping[str, Any] | None = None,
+        seconds: float = SECONDS,
+    ) -> Reply:
+        """Call it once, with something of ours: what it calls there is done here, in our process, and answered.
+
+        The function sees an object that has `facts` as attributes, and the methods. An error of ours reaches it as such;
+        any other exception of a method ends its process and is raised here. So a power cut is one.
+
+        Args:
+            there: What its calls are done on.
+            methods: What it may call; nothing else can be reached.
+            arguments: What it is given besides: JSON's values, and bytes.
+            facts: JSON's values, by name.
+            seconds: How long it may take.
+
+        Does not check: what the code does in its process; see `ask`.
+        """
+        return self._talk([there], methods, arguments, facts or {}, seconds)[0]
+
+    def converse_each(
+        self, theres: Sequence[Any], methods: Sequence[str], *, seconds: float = SECONDS
+    ) -> list[Reply]:
+        """Call it once with each of several things of ours, in one process; see `converse`."""
+        return self._talk(theres, methods, (), {}, seconds)
+
+    def _talk(
+        self,
+        theres: Sequence[Any],
+        methods: Sequence[str],
+        arguments: Sequence[Any],
+        facts: Mapping[str, Any],
+        seconds: float,
+    ) -> list[Reply]:
+        message: Any = {
+            "source": self.source,
+            "name": self.name,
+            "cases": [_plain(arguments)] * len(theres),
+            "there": [list(methods), dict(facts)],
+        }
+        with (
+            tempfile.TemporaryDirectory(prefix="labkit-answer-") as folder,
+            _child(Path(folder), seconds) as (child, late),
+        ):
+            while (said := _heard(child, message, len(theres))) is not None:
+                if isinstance(said, str):
+                    return self._replies(said, len(theres))
+                message = _serve(theres[said.case], methods, said)
+        return [self._late(seconds) if late.is_set() else self._ended()] * len(theres)
+
+    def _ended(self) -> Reply:
+        return Reply(error=f"{self.name}() ended the process that called it")
+
+    def _late(self, seconds: float) -> Reply:
+        return Reply(error=f"{self.name}() did not come back within {seconds:g} s")
+
+    def _replies(self, text: str, count: int) -> list[Reply]:
         try:
             replies = [
                 Reply(_rich(reply["value"]), str(reply["error"]), tuple(map(str, reply["kinds"])))
-                for reply in json.loads(ended.stdout)
+                for reply in json.loads(text)
             ]
         except (ValueError, KeyError, TypeError, RecursionError):
             replies = []
-        if len(replies) != len(cases):
-            return [Reply(error=f"{self.name}() ended the process that called it")] * len(cases)
+        if len(replies) != count:
+            return [self._ended()] * count
         return replies
+
+
+@contextmanager
+def _child(folder: Path, seconds: float) -> Iterator[tuple[subprocess.Popen[bytes], threading.Event]]:
+    """Start a process for one conversation, and say when its time was up; it and its children are gone afterwards."""
+    child = subprocess.Popen(
+        [*_around, sys.executable, "-I", str(_CHILD)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        cwd=folder,
+        start_new_session=True,
+    )
+
+    def kill() -> None:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(child.pid, signal.SIGKILL) if hasattr(os, "killpg") else child.kill()
+
+    late = threading.Event()
+
+    def end() -> None:
+        late.set()
+        kill()
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield child, late
+    finally:
+        timer.cancel()
+        kill()
+        for pipe in (child.stdin, child.stdout):
+            with suppress(OSError):
+                pipe.close()  # type: ignore[union-attr]
+        child.wait()
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """What a function asks for."""
+
+    case: int
+    name: str
+    arguments: list[Any]
+    named: dict[str, Any]
+
+
+def _heard(child: subprocess.Popen[bytes], message: Any, cases: int) -> _Call | str | None:
+    """Tell a function something, and return what it asks for next; its replies as text; None where it makes no sense."""
+    assert child.stdin is not None  # noqa: S101 - both are pipes
+    assert child.stdout is not None  # noqa: S101
+    with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
+        child.stdin.write(json.dumps(message).encode() + b"\n")
+        child.stdin.flush()
+        line = child.stdout.readline(LONGEST_LINE)
+        said = json.loads(line)
+        if isinstance(said, list):
+            return line.decode()
+        call = _Call(said["case"], said["call"], _rich(said["arguments"]), _rich(said["named"]))
+        if type(call.case) is int and 0 <= call.case < cases and type(call.arguments) is list:
+            return call
+    return None
+
+
+def _serve(there: Any, methods: Sequence[str], call: _Call) -> dict[str, Any]:
+    """Do what a function asks for, and return what to tell it."""
+    if call.name not in methods:
+        return _problem("AttributeError", f"there is no {call.name!r}, only {', '.join(methods)}")
+    try:
+        return {"value": _plain(getattr(there, call.name)(*call.arguments, **call.named)), "error": None}
+    except LabError as error:
+        values = {
+            key: value if type(value) in {str, int, float, bool} else str(value)
+            for key, value in error.values().items()
+        }
+        return _problem(type(error).__name__, error.message, advice=error.advice, values=values)
+    except (TypeError, ValueError, AttributeError, LookupError) as error:  # of what it was given
+        return _problem(type(error).__name__, str(error))
+
+
+def _problem(kind: str, message: str, **more: Any) -> dict[str, Any]:
+    return {"value": None, "error": {"kind": kind, "message": message, **more}}
 
 
 def hand_in(folder: Path, function: Callable[..., Any]) -> Path:

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from labkit.board.nor_flash import PowerCut
 from labkit.course.answers import Answer, hand_in
 from labkit.course.catalogue import whose
 from labkit.course.exercise import NOBODY, Draw, Exercise
 from labkit.course.judging import attempt
 from labkit.course.lesson import Check, CheckResult, RejectedError
 from labkit.course.work import Work
-from labkit.errors import AnswerUnreadableError, NotebookError
+from labkit.errors import AnswerUnreadableError, NotebookError, RefusedError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -143,6 +144,66 @@ def test_a_function_is_handed_in_where_nothing_was_before(tmp_path: Path) -> Non
         return x * 2
 
     assert "def twice" in hand_in(tmp_path / "answers/sample", twice).read_text(encoding="utf-8")
+
+
+class Shelf:
+    """Something of the judge's that functions may use."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.secret = name, "s"
+
+    def put(self, value: Any, times: int = 1) -> Any:
+        """Return a value as often as asked for."""
+        if value == "dark":
+            raise PowerCut
+        if value == "none":
+            raise RefusedError("no", advice="another", code="no-such")
+        return [value] * times
+
+
+CONVERSES = """
+from labkit.errors import RefusedError
+def f(there, more):
+    try:
+        there.put("none")
+    except RefusedError as error:
+        return [there.id, error.code, there.put(b"x", times=2), more, hasattr(there, "secret")]
+"""
+
+
+def test_functions_talk_to_what_they_are_given() -> None:
+    """Calls are done here and answered, errors of ours arrive as such, and nothing else can be reached."""
+    reply = Answer(CONVERSES, "f").converse(Shelf("a"), ["put"], arguments=[{"n": 1}], facts={"id": "a-1"})
+    assert ["a-1", "no-such", [b"x", b"x"], {"n": 1}, False] == reply.value, reply
+    each = Answer("def f(there):\n    return there.put(2)[0]", "f").converse_each(
+        [Shelf("a"), Shelf("b")], ["put"]
+    )
+    assert [2, 2] == [one.value for one in each]
+
+
+def test_a_power_cut_ends_the_function_for_good() -> None:
+    """An exception that is none of ours ends the process where it stands, and is raised here."""
+    with pytest.raises(PowerCut):
+        Answer("def f(there):\n    try: there.put('dark')\n    finally: there.put(1)", "f").converse(
+            Shelf("a"), ["put"]
+        )
+
+
+@pytest.mark.parametrize(
+    ("body", "word"),
+    [
+        ("while True: pass", "did not come back"),
+        ("import os; os._exit(0)", "ended the process"),
+        ("return there.secret", "AttributeError"),
+        ("return there.put()", "TypeError"),
+        ("return there._method(0, 'secret', None, None)()", "AttributeError"),
+        ("raise NotImplementedError", "NotImplementedError"),
+    ],
+)
+def test_functions_that_misbehave_while_they_talk(body: str, word: str) -> None:
+    """Whatever goes wrong there is an error of the answer, and no error of the judge."""
+    reply = Answer(f"def f(there):\n    {body}", "f").converse(Shelf("a"), ["put"], seconds=4)
+    assert word in reply.error, reply
 
 
 def test_variants_are_for_ever_and_differ() -> None:

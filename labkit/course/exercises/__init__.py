@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["find", "slugs"]
 
-_ORDER: tuple[str, ...] = ("mtls-setup", "sensor-node", "security-audit")
+_ORDER: tuple[str, ...] = ("mtls-setup", "sensor-node", "first-boot", "security-audit")
 
 
 def slugs() -> tuple[str, ...]:

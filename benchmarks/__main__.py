@@ -41,6 +41,10 @@ PARTS = {
         "A fleet at the broker",
         "No reading may be lost; the rest is what it is, on one machine that carries the broker, the fleet and the observer.",
     ),
+    "load_cluster": (
+        "A fleet at a cluster",
+        "No reading may be lost here either; what it costs to ask about everybody is in the columns.",
+    ),
     "factory": (
         "A factory line",
         "The promises are in the table; rows without one do more than they speak of.",

@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 START_TIME = 180.0
 """Seconds that a node may take to start; it took ten where this was written, and a minute beside other work."""
 
+SESSIONS = 50
+"""Connections that a node keeps to the service that it asks, and questions that may wait for each."""
+
 USER = "rabbitmq"
 """Whom the nodes run as when root starts them."""
 
@@ -202,18 +205,15 @@ class RabbitCluster:
         home.mkdir(mode=0o700)
         port = self._held.enter_context(reserve_port())
         names = [f"lab{each}@localhost" for each in range(1, number + 1)]
-        config = self._with_copies(self._make_config(port), home)
-        files = rabbitmq.render(
-            config,
+        furnish(
+            home,
+            self._make_config(port),
             self._acl,
-            authorisation=self._asks_with(home),
+            authorisation=self._authorisation,
             users=self._users,
             # The first finds nobody yet: asked for others it would look for five seconds.
             peers=names if number > 1 else (),
-            definitions=home / "definitions.json",
         )
-        for name, text in files.items():
-            write_atomic(home / name, text, secret=True)
         for path in (home, *home.rglob("*")):
             self._give(path)
         distribution = self._held.enter_context(reserve_port())
@@ -243,7 +243,9 @@ class RabbitCluster:
             "RABBITMQ_LOGS": "-",
             "RABBITMQ_PID_FILE": str(home / "pid"),
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
-                f"-kernel inet_dist_use_interface {loopback} -start_epmd false +sbwt none +sbwtdcpu none +sbwtdio none"
+                f"-kernel inet_dist_use_interface {loopback} -start_epmd false +sbwt none +sbwtdcpu none +sbwtdio none "
+                # Erlang's client keeps two connections; for each question beyond, it would shake hands anew.
+                f"-eval httpc:set_options([{{max_sessions,{SESSIONS}}},{{max_keep_alive_length,{SESSIONS}}}])"
             ),
             # Someone else supervises it, as systemd would: then the start script makes way for the node itself.
             "RUNNING_UNDER_SYSTEMD": "true",
@@ -265,37 +267,6 @@ class RabbitCluster:
         self._guarded.append(guarded)
         return guarded
 
-    def _with_copies(self, config: BrokerConfig, home: Path) -> BrokerConfig:
-        (listener,) = config.listeners
-        crlfile = None
-        if listener.crlfile:
-            (home / "crl").mkdir(mode=0o700)
-            name = run(["openssl", "crl", "-hash", "-noout", "-in", listener.crlfile]).stdout.strip()
-            crlfile = self._copy(listener.crlfile, home / "crl" / f"{name}.r0")
-        copied = dataclasses.replace(
-            listener,
-            cafile=listener.cafile and self._copy(listener.cafile, home / "cafile"),
-            certfile=listener.certfile and self._copy(listener.certfile, home / "certfile"),
-            keyfile=listener.keyfile and self._copy(listener.keyfile, home / "keyfile"),
-            crlfile=crlfile,
-        )
-        return dataclasses.replace(config, listeners=(copied,))
-
-    def _asks_with(self, home: Path) -> Authorisation | None:
-        if self._authorisation is None:
-            return None
-        asks = self._authorisation
-        return dataclasses.replace(
-            asks,
-            cafile=self._copy(asks.cafile, home / "auth-cafile"),
-            certfile=self._copy(asks.certfile, home / "auth-certfile"),
-            keyfile=self._copy(asks.keyfile, home / "auth-keyfile"),
-        )
-
-    @staticmethod
-    def _copy(source: Path, target: Path) -> Path:
-        return write_atomic(target, source.read_bytes(), secret=True)
-
     @staticmethod
     def _give(path: Path) -> None:
         if _is_root_and_may_become(USER):
@@ -312,6 +283,65 @@ class RabbitCluster:
         self._guarded.clear()
         self.nodes.clear()
         self._held.close()
+
+
+def furnish(
+    home: Path,
+    config: BrokerConfig,
+    acl: Acl,
+    *,
+    authorisation: Authorisation | None = None,
+    users: Sequence[str] = (),
+    peers: Sequence[str] = (),
+    seen_as: Path | None = None,
+) -> None:
+    """Put everything into a folder that a node needs: its files, and copies of what they speak of, for its owner alone.
+
+    Args:
+        home: The folder; it is there.
+        config: Mosquitto's configuration.
+        acl: Who may read and write what.
+        authorisation: See `rabbitmq.render`.
+        users: See there.
+        peers: See there.
+        seen_as: Where the node finds the folder, if that is elsewhere: in a container.
+
+    Raises:
+        BrokerConfigError, AclError: See `rabbitmq.render`.
+    """
+    (listener,) = config.listeners
+    there = seen_as or home
+
+    def copy(source: Path | None, name: str) -> Path | None:
+        if source is None:
+            return None
+        write_atomic(home / name, source.read_bytes(), secret=True)
+        return there / name
+
+    if listener.crlfile:
+        (home / "crl").mkdir(mode=0o700, exist_ok=True)
+        word = run(["openssl", "crl", "-hash", "-noout", "-in", listener.crlfile]).stdout.strip()
+    copied = dataclasses.replace(
+        listener,
+        cafile=copy(listener.cafile, "cafile"),
+        certfile=copy(listener.certfile, "certfile"),
+        keyfile=copy(listener.keyfile, "keyfile"),
+        crlfile=copy(listener.crlfile, f"crl/{word}.r0") if listener.crlfile else None,
+    )
+    if authorisation is not None:
+        names = ("cafile", "certfile", "keyfile")
+        copies = {name: copy(getattr(authorisation, name), f"auth-{name}") or there for name in names}
+        authorisation = dataclasses.replace(authorisation, **copies)  # type: ignore[arg-type] # paths, all three
+    files = rabbitmq.render(
+        dataclasses.replace(config, listeners=(copied,)),
+        acl,
+        authorisation=authorisation,
+        users=users,
+        peers=peers,
+        definitions=there / "definitions.json",
+    )
+    for name, text in files.items():
+        write_atomic(home / name, text, secret=True)
 
 
 def _is_root_and_may_become(user: str) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from labkit.cli.brokers import conform
+from labkit.cli.brokers import cluster, conform
 from labkit.cli.console import emit_json, emit_table, json_option, open_store, spoken
 from labkit.workspace import Workspace
 
@@ -21,6 +21,7 @@ def broker() -> None:
     """Run the course's broker: Mosquitto with mutual TLS and rules by identity."""
 
 
+broker.add_command(cluster)
 broker.add_command(conform)
 
 

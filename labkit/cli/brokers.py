@@ -1,4 +1,4 @@
-"""`labkit broker conform`: the same questions to every broker that is here."""
+"""`labkit broker conform`, `labkit broker cluster`: other brokers than the lessons' own."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from labkit.cli.console import emit_json, emit_table, json_option
+from labkit.cli.console import emit_json, emit_table, json_option, open_store
 from labkit.workspace import Workspace, write_atomic
 
 if TYPE_CHECKING:
@@ -60,6 +60,26 @@ def conform(only: str | None, page: Path | None, as_json: bool) -> int:  # noqa:
     if page:
         put_into(page, markdown(rows))
     return 0 if all(row.held for row in rows) else 1
+
+
+@click.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option(
+    "--service", default="https://provisioning.local:8443", show_default=True,
+    help="Where the nodes find the provisioning service.",
+)  # fmt: skip
+def cluster(folder: Path, service: str) -> None:
+    """Write what two RabbitMQ nodes in containers need into FOLDER: configuration, certificates, keys, revocation list.
+
+    docker/compose.cluster.yaml mounts it. A second time renews everything but the secret that the nodes share; after a
+    revocation that is all there is to do, as RabbitMQ reads its list at each handshake.
+    """
+    from labkit.scenarios.container_cluster import NODES, write_cluster
+
+    store = open_store()
+    store.ensure_authority()
+    write_cluster(store, folder, service=service)
+    click.echo(f"{folder}: {', '.join(NODES)}.")
 
 
 def markdown(rows: Sequence[Row]) -> str:

@@ -273,14 +273,7 @@ def rabbit_cluster(
         BrokerStartError: A node did not come up.
     """
     store.revocations.ensure()
-    files = Operators(store.workspace).broker()
-    authorisation = Authorisation(
-        url=f"https://localhost:{office.service.port}/broker-auth",
-        cafile=store.trust_anchor,
-        certfile=files.certificate,
-        keyfile=files.key,
-        remember=remember,
-    )
+    authorisation = asking(store, f"https://localhost:{office.service.port}", remember=remember)
 
     def make_config(port: int) -> BrokerConfig:
         folder = store.workspace.path("broker")
@@ -288,3 +281,21 @@ def rabbit_cluster(
 
     with RabbitCluster(make_config, acl=DEVICE_ACL, authorisation=authorisation, size=size) as cluster:
         yield cluster
+
+
+def asking(store: Store, url: str, *, remember: int = 0) -> Authorisation:
+    """Return how RabbitMQ asks a provisioning service, with the identity that is made for that.
+
+    Args:
+        store: The authority.
+        url: Where the service is.
+        remember: See `Authorisation`.
+    """
+    files = Operators(store.workspace).broker()
+    return Authorisation(
+        url=f"{url}/broker-auth",
+        cafile=store.trust_anchor,
+        certfile=files.certificate,
+        keyfile=files.key,
+        remember=remember,
+    )

@@ -152,7 +152,7 @@ def test_no_secret_is_written_down() -> None:
 
 def test_names_agree() -> None:
     """The broker's image has one name in compose and in labkit, and each base is the same in both places."""
-    found = services(Path("docker/compose.yaml"))
+    found = {name: one for path in COMPOSE for name, one in services(path).items()}
     assert found["broker"]["image"] == IMAGE
     for path in DOCKERFILES:
         for name, base in re.findall(r"^ARG (\w+_IMAGE)=(\S+)$", path.read_text(), re.MULTILINE):

@@ -7,7 +7,7 @@ from labkit.broker.control import RunningBroker, attach, stop_all
 from labkit.broker.launch import Broker
 from labkit.broker.log import Event, parse_line
 from labkit.broker.log_file import LogFile
-from labkit.broker.mosquitto import Mosquitto, find_program
+from labkit.broker.mosquitto import Mosquitto, find_client, find_program
 
 __all__ = [
     "DEVICE_ACL",
@@ -22,6 +22,7 @@ __all__ = [
     "RunningBroker",
     "attach",
     "decide",
+    "find_client",
     "find_mosquitto",
     "find_program",
     "mutual_tls",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _TOOLS = ("apt-get", "dpkg", "dpkg-deb")
+_PACKAGES = ("mosquitto", "mosquitto-clients")
 _PATIENCE = 180.0
 
 
@@ -124,7 +125,7 @@ def _runs(program: Fetched) -> bool:
 
 
 def fetch_debs(folder: Path, *, complete: bool = True) -> list[Path]:
-    """Download Mosquitto's package and the libraries that it needs, and let apt check their signatures and hashes.
+    """Download Mosquitto's packages, broker and clients, and the libraries that they need, and let apt check their signatures and hashes.
 
     Args:
         folder: Where to put them.
@@ -140,11 +141,11 @@ def fetch_debs(folder: Path, *, complete: bool = True) -> list[Path]:
     with tempfile.TemporaryDirectory(prefix="labkit-apt-") as scratch:
         apt: list[str | Path] = ["apt-get", *_private_state(Path(scratch), empty=complete)]
         processes.run([*apt, "update"], timeout=_PATIENCE)
-        plan = [*apt, "-s", "install", "--no-install-recommends", "mosquitto"]
+        plan = [*apt, "-s", "install", "--no-install-recommends", *_PACKAGES]
         planned = re.findall(r"^Inst (\S+)", processes.run(plan, timeout=_PATIENCE).stdout, re.MULTILINE)
         # The C library must be the one that the system's own loader belongs to (ld.so(8)), so it is never ours.
         libraries = {name for name in planned if name.startswith("lib") and name != "libc6"}
-        processes.run([*apt, "download", *sorted({"mosquitto", *libraries})], timeout=_PATIENCE, cwd=folder)
+        processes.run([*apt, "download", *sorted({*_PACKAGES, *libraries})], timeout=_PATIENCE, cwd=folder)
     return sorted(folder.glob("*.deb"))
 
 

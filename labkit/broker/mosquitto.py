@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -94,6 +95,33 @@ def find_program(*, fetch: bool = True) -> Mosquitto:
         "Mosquitto, the MQTT broker of these lessons, is not on this machine.",
         advice=f"Install it: {line}   (or point {VARIABLE} at its program)",
         tool="mosquitto",
+    )
+
+
+def find_client(name: str) -> tuple[Path, Mapping[str, str]]:
+    """Find one of Mosquitto's own clients: where programs are, or beside the broker.
+
+    Args:
+        name: `mosquitto_pub` or `mosquitto_sub`.
+
+    Returns:
+        The program, and what its process needs in the environment beyond ours.
+
+    Raises:
+        ToolMissingError: It is nowhere. Some systems have the clients in a package of their own.
+    """
+    if found := processes.find_tool(name):
+        return found, {}
+    with suppress(LabError):  # without a broker of this machine's own it is not beside it
+        broker = find_program()
+        beside = (broker.path.parent, broker.path.parent.parent / "bin")
+        if found := processes.find_tool(name, folders=beside):
+            return found, broker.env
+    package = "mosquitto-clients" if shutil.which("apt-get") else "mosquitto"
+    raise ToolMissingError(
+        f"{name}, a client of Mosquitto's own, is not on this machine.",
+        advice=f"Install it: {processes.install_line(package)}",
+        tool=name,
     )
 
 

@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from labkit.broker import fetch, find_mosquitto
-from labkit.errors import ToolFailedError, WorkspaceUnwritableError
+from labkit.broker import fetch, find_client, find_mosquitto
+from labkit.errors import ToolFailedError, ToolMissingError, WorkspaceUnwritableError
 from labkit.processes import run
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Sequence
 
 APT = sys.platform == "linux" and all(shutil.which(tool) for tool in ("apt-get", "dpkg-deb"))
+
+
+def beside_only(name: str, *, folders: Sequence[Path | str] = ()) -> Path | None:
+    """Find a program in folders that are named, and nowhere else."""
+    found = shutil.which(name, path=os.pathsep.join(map(str, folders))) if folders else None
+    return Path(found) if found else None
+
+
+def test_without_clients_their_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no client of Mosquitto's own, the advice is what to install."""
+    monkeypatch.setattr("labkit.broker.mosquitto.processes.find_tool", lambda *_, **__: None)
+    with pytest.raises(ToolMissingError) as caught:
+        find_client("mosquitto_pub")
+    assert "mosquitto" in caught.value.advice.rpartition(" ")[2]
 
 
 @pytest.mark.slow
@@ -37,6 +53,10 @@ def test_fetched_mosquitto_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     found = find_mosquitto()
     assert (found.source, found.version[:1]) == ("fetched without root", (2,))
     assert find_mosquitto(fetch=False).source == "fetched before"
+    monkeypatch.setattr("labkit.broker.mosquitto.processes.find_tool", beside_only)
+    client, env = find_client("mosquitto_pub")
+    assert tmp_path in client.parents
+    assert "mosquitto_pub" in run([client, "--help"], env=env, check=False).output
 
 
 def test_nothing_is_fetched_without_apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,7 +188,7 @@ def test_a_kit_is_complete_wherever_it_is_made(tmp_path: Path) -> None:
         names = {path.name.split("_")[0] for path in fetch.fetch_debs(tmp_path)}
     except ToolFailedError as error:
         pytest.skip(f"the archive can't be reached: {error.message}")
-    assert "mosquitto" in names
+    assert {"mosquitto", "mosquitto-clients"} <= names
     assert {"libmosquitto1", "libcjson1"} & names
     assert any(name.startswith("libssl3") for name in names)
     assert "libc6" not in names

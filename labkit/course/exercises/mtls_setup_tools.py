@@ -7,14 +7,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from labkit.broker import find_client
 from labkit.course.exercises import mtls_setup_files as files
 from labkit.course.exercises.mtls_setup_files import wrong
 from labkit.course.exercises.mtls_setup_stage import heard, observed
 from labkit.errors import ToolTimeoutError
-from labkit.processes import require_tool, run
+from labkit.processes import run
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from labkit.course.answers import Answer
     from labkit.course.exercises.mtls_setup_stage import Stage
@@ -125,7 +126,7 @@ def try_tools(work: Work, stage: Stage, answer: Answer) -> str:
         RejectedError: The arguments are not what was asked for, or no message came through.
         ToolMissingError: A program is not on this machine.
     """
-    tools = {program: require_tool(program) for program in PROGRAMS}
+    tools = {program: find_client(program) for program in PROGRAMS}
     port = stage.broker.port
     cases = [
         (program, (host, port), name, stage.aside, secrets.token_hex(8))
@@ -141,8 +142,9 @@ def try_tools(work: Work, stage: Stage, answer: Answer) -> str:
                 advice="call it yourself with the same kind of arguments",
             )
         options = hold_arguments(reply.value, case)
-        words = [str(tools[case[0]]), *_rendered(work, options)]
-        (_published if case[0] == PROGRAMS[0] else _subscribed)(stage, words, case)
+        path, env = tools[case[0]]
+        words = [str(path), *_rendered(work, options)]
+        (_published if case[0] == PROGRAMS[0] else _subscribed)(stage, words, env, case)
     return "both programs, as both devices: the messages came through, under the right names"
 
 
@@ -160,11 +162,11 @@ def _rendered(work: Work, options: dict[str, str]) -> list[str]:
     return words
 
 
-def _published(stage: Stage, words: list[str], case: Sequence[Any]) -> None:
+def _published(stage: Stage, words: list[str], env: Mapping[str, str], case: Sequence[Any]) -> None:
     name, message = case[2], case[4]
     mark = stage.broker.log.mark()
     with observed(stage) as observer:
-        said = _ran(words)
+        said = _ran(words, env)
         observer.publish(stage.fence, "fence")
         known = heard(observer, stage)
     if not known or message.encode() not in known:
@@ -172,11 +174,11 @@ def _published(stage: Stage, words: list[str], case: Sequence[Any]) -> None:
     _under_its_name(stage, mark, name)
 
 
-def _subscribed(stage: Stage, words: list[str], case: Sequence[Any]) -> None:
+def _subscribed(stage: Stage, words: list[str], env: Mapping[str, str], case: Sequence[Any]) -> None:
     name, message = case[2], case[4]
     mark = stage.broker.log.mark()
     with observed(stage) as observer, ThreadPoolExecutor(1) as pool:
-        running = pool.submit(_ran, [*words, "-C", "1", "-W", str(SECONDS - 2)])
+        running = pool.submit(_ran, [*words, "-C", "1", "-W", str(SECONDS - 2)], env)
         stage.broker.log.wait_for(
             lambda event: event.text.startswith("Sending SUBACK") and stage.observer not in event.text,
             since=mark,
@@ -190,9 +192,9 @@ def _subscribed(stage: Stage, words: list[str], case: Sequence[Any]) -> None:
     _under_its_name(stage, mark, name)
 
 
-def _ran(words: list[str]) -> str:
+def _ran(words: list[str], env: Mapping[str, str]) -> str:
     try:
-        return run(words, timeout=SECONDS, check=False).output
+        return run(words, env=env, timeout=SECONDS, check=False).output
     except ToolTimeoutError:
         return "it did not come back"
 

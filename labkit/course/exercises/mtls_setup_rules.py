@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from labkit.course.exercises.mtls_setup_stage import Stage, heard, observed
+from labkit.course.exercises.mtls_setup_stage import PATIENCE, Stage, heard, observed
 from labkit.errors import NotConnectedError
 
 if TYPE_CHECKING:
@@ -128,21 +128,21 @@ def _tried(stage: Stage, told: list[Sentence]) -> dict[str, set[bytes] | None]:
             _listen(session)
         for each in told:
             _say(sessions[each.speaker] if each.speaker else observer, each.topic, each.payload)
-        observer.publish(stage.fence, "fence")
+        observer.publish(stage.fence, "fence", timeout=PATIENCE)
         sessions[""] = observer
         return {name: heard(session, stage) for name, session in sessions.items()}
 
 
 def _listen(session: Session) -> None:
     try:
-        session.subscribe("#")
+        session.subscribe("#", timeout=PATIENCE)
     except NotConnectedError:
         return  # then it hears nothing, and that is what will be told
 
 
 def _say(session: Session, topic: str, payload: bytes) -> None:
     try:
-        session.publish(topic, payload)
+        session.publish(topic, payload, timeout=PATIENCE)
     except NotConnectedError:
         return  # a broker that hangs up on a forbidden message has refused it
 
@@ -159,7 +159,7 @@ def _borrowed(stage: Stage, variant: Variant) -> list[tuple[Sentence, str]]:
                 _say(session, topic, told.payload)
         except NotConnectedError:
             return []
-        observer.publish(stage.fence, "fence")
+        observer.publish(stage.fence, "fence", timeout=PATIENCE)
         known = heard(observer, stage)
     if known is None or told.payload in known:
         return [(told, f"under the client id {victim}, {thief}'s message to {topic} arrived")]

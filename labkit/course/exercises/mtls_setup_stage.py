@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from labkit.mqtt import Session
     from labkit.outcome import Outcome
 
+PATIENCE = 15.0
+"""Seconds for each step of a client's: a grader's machine is busy, and a slow answer is no refusal."""
+
 _EVERYTHING = Acl((Rule("readwrite", "#", pattern=True),))
 """What a broker without rules allows to everybody who is in."""
 
@@ -170,6 +173,7 @@ class Stage:
                 publish=publish,
                 username=username,
                 client_id=own if client_id is None else client_id,
+                timeout=PATIENCE,
             )
         except IdentityRefusedError as error:
             raise wrong(
@@ -182,13 +186,17 @@ class Stage:
     def user_of(self, outcome: Outcome) -> str:
         """Return the user name that the broker gave to an accepted client, from its log."""
         port = str(outcome.detail.get("local_port"))
-        seen = self.broker.log.wait_for(lambda e: e.kind == "connected" and e["peer_port"] == port, timeout=2)
+        seen = self.broker.log.wait_for(
+            lambda e: e.kind == "connected" and e["peer_port"] == port, timeout=PATIENCE
+        )
         return seen["user"] if seen else ""
 
     def session(self, name: str, *, client_id: str | None = None) -> AbstractContextManager[Session]:
         """Open a session of one of the student's clients."""
         own = name if client_id is None else client_id
-        return open_session(self.endpoint, trust=self.trust, identity=self.client(name), client_id=own)
+        return open_session(
+            self.endpoint, trust=self.trust, identity=self.client(name), client_id=own, timeout=PATIENCE
+        )
 
     def judges(self, name: str) -> AbstractContextManager[Session]:
         """Open a session on the judge's own listener, under any name."""
@@ -199,7 +207,9 @@ class Stage:
             write(f"judge/{name}.key", issued.key_pem, secret=True),
         )
         trust = self._work.scratch.path("judge/ca.crt")
-        return open_session(self._inner_endpoint, trust=trust, identity=identity, client_id=name)
+        return open_session(
+            self._inner_endpoint, trust=trust, identity=identity, client_id=name, timeout=PATIENCE
+        )
 
 
 @contextmanager
@@ -288,11 +298,11 @@ def hold_control(stage: Stage, *, tls: str | None = None) -> dict[str, Outcome]:
 def observed(stage: Stage) -> Iterator[Session]:
     """Open the session behind which the judge hears everything."""
     with stage.judges(stage.observer) as observer:
-        observer.subscribe("#")
+        observer.subscribe("#", timeout=PATIENCE)
         yield observer
 
 
-def heard(session: Session, stage: Stage, *, timeout: float = 3.0) -> set[bytes] | None:
+def heard(session: Session, stage: Stage, *, timeout: float = PATIENCE) -> set[bytes] | None:
     """Return what a session has heard up to the fence, which must have been sent; None if it never comes."""
     found: set[bytes] = set()
     with suppress(NotConnectedError):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 PROGRAMS = ("mosquitto_pub", "mosquitto_sub")
 """The two programs."""
 
-SECONDS = 5
+SECONDS = 20
 """How long a program may take."""
 
 _LONG = {
@@ -167,7 +167,7 @@ def _published(stage: Stage, words: list[str], env: Mapping[str, str], case: Seq
     mark = stage.broker.log.mark()
     with observed(stage) as observer:
         said = _ran(words, env)
-        observer.publish(stage.fence, "fence")
+        observer.publish(stage.fence, "fence", timeout=SECONDS)
         known = heard(observer, stage)
     if not known or message.encode() not in known:
         raise _lost("mosquitto_pub", name, said)
@@ -178,14 +178,14 @@ def _subscribed(stage: Stage, words: list[str], env: Mapping[str, str], case: Se
     name, message = case[2], case[4]
     mark = stage.broker.log.mark()
     with observed(stage) as observer, ThreadPoolExecutor(1) as pool:
-        running = pool.submit(_ran, [*words, "-C", "1", "-W", str(SECONDS - 2)], env)
+        running = pool.submit(_ran, [*words, "-C", "1", "-W", str(SECONDS - 5)], env)
         stage.broker.log.wait_for(
             lambda event: event.text.startswith("Sending SUBACK") and stage.observer not in event.text,
             since=mark,
             timeout=SECONDS,
             give_up=running.done,
         )
-        observer.publish(stage.aside, message)
+        observer.publish(stage.aside, message, timeout=SECONDS)
         said = running.result()
     if message not in said:
         raise _lost("mosquitto_sub", name, said)

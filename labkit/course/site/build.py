@@ -63,6 +63,7 @@ def build(
 def _sphinx(course: Path, out: Path) -> None:
     command = [
         sys.executable, "-m", "sphinx", "--fail-on-warning", "--keep-going", "--quiet", "--jobs=auto",
+        "-D", f"html_static_path={out / 'source' / '_static'}",  # with what came from npm
         "-b", "html", "-c", str(course / "docs"), "-d", str(out / "doctrees"), str(out / "source"), str(out / "html"),
     ]  # fmt: skip
     # A library that warns at its import is not a fault of the pages.

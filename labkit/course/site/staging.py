@@ -67,6 +67,8 @@ def stage(course: Path, lessons: Sequence[Executed], commands: click.Group, targ
     wanted |= _exercise_pages(course, places)
     wanted["claims.md"] = reference.claims_page(lessons)
     wanted |= reference.library_pages() | reference.command_pages(commands)
+    if "lessons/00_start-here.ipynb" not in wanted:
+        wanted["index.md"] = wanted["index.md"].replace("lessons/00_start-here", "lessons/index")
     wanted["index.md"] += _contents(wanted)
     wanted["decisions/index.md"] += _toctree(
         "", [name for name in _documents_of(wanted) if name.startswith("decisions/0")]

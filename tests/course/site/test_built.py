@@ -114,12 +114,18 @@ def test_nothing_is_fetched_from_elsewhere(site: Path, pages: dict[Path, Page]) 
 
 
 def test_what_a_page_loads_is_there(pages: dict[Path, Page]) -> None:
-    """Each script, style and picture of a page is a file of the site."""
+    """Each script, module, style and picture of a page is a file of the site."""
     absent = {
         (path.name, load)
         for path, page in pages.items()
         for load in page.loads
         if not load.startswith("data:") and not (path.parent / unquote(urlsplit(load).path)).is_file()
+    }
+    absent |= {
+        (path.name, module)
+        for path in pages
+        for module in re.findall(r'"(\.{1,2}/[^"]+\.mjs)"', path.read_text(encoding="utf-8"))
+        if not (path.parent / module).is_file()
     }
     assert set() == absent
 

@@ -35,7 +35,8 @@ JUDGED = "/lab"
 _EXTRA = "/extra"
 _GIVEN = "/given"
 _SCRATCH = "/tmp"  # noqa: S108 - of the sandbox
-_START = 60.0
+_START = 120.0
+_TRIES = 3
 
 
 def load_exercise(slug: str, file: str = "") -> Exercise:
@@ -100,17 +101,28 @@ def judge_work(
     Returns:
         A verdict for each check, in order.
 
+    Raises:
+        GraderFaultError: No judge could be started, several times.
+
     Does not check: written answers; they are a person's to judge.
     """
     own = load_extra(exercise.slug, extra)
     checks = {check.id: (check, check in own) for check in (*exercise.checks, *own)}
     waiting = [name for name in checks if only is None or name in only]
     verdicts: dict[str, Verdict] = {}
+    tries = _TRIES
     while waiting:
-        said, why, fault = _one_judge(
-            exercise, folder, waiting, student=student, sandbox=sandbox, limits=limits, seconds=seconds,
-            file=file, extra=extra,
-        )  # fmt: skip
+        try:
+            said, why, fault = _one_judge(
+                exercise, folder, waiting, student=student, sandbox=sandbox, limits=limits, seconds=seconds,
+                file=file, extra=extra,
+            )  # fmt: skip
+        except GraderFaultError:
+            # A neighbour may just be bringing the machine down, and be ended for it in a moment.
+            tries -= 1
+            if not tries:
+                raise
+            continue
         for name in list(waiting):
             if name in said:
                 check, is_extra = checks[name]

@@ -51,6 +51,9 @@ _ENGINES_OWN = (
 
 _ANSWER = 20.0
 _FIRST = 180.0
+_START = 60.0
+"""Seconds for a start: engines without root and without an overlay copy the whole image first."""
+
 _BUILD = 600.0
 
 
@@ -145,7 +148,7 @@ def _found(names: tuple[str, ...], image: str, build: bool) -> Contained:  # noq
     said = processes.run([engine, "run", *words], check=False, timeout=_FIRST).output
     version = read_version(said, f"the image {image}", advice="Build it again: labkit broker build")
     env = {key: os.environ[key] for key in _ENGINES_OWN if key in os.environ}
-    return Contained(engine, version, f"{name}, image {image}", env, image, who)
+    return Contained(engine, version, f"{name}, image {image}", env, _START, image, who)
 
 
 def find_engine(names: Sequence[str]) -> tuple[str, Path]:

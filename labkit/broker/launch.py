@@ -220,7 +220,7 @@ class Broker:
             seen = self.log.wait_for(
                 lambda event: event.kind in {"running", "in-use"},
                 since=mark,
-                timeout=START_TIME,
+                timeout=max(START_TIME, mosquitto.patience),
                 give_up=lambda: child.ended,
             )
         if seen and seen.kind == "running":

@@ -40,12 +40,14 @@ class Mosquitto:
         version: Its version, as numbers.
         env: What its process needs in the environment beyond ours.
         source: How it was found, in words.
+        patience: Seconds that a start may take where that is more than for a program.
     """
 
     path: Path
     version: tuple[int, ...]
     source: str
     env: Mapping[str, str] = field(default_factory=dict)
+    patience: float = 0.0
 
     @property
     def version_text(self) -> str:

@@ -60,7 +60,9 @@ def try_rules(folder: Path, config: BrokerConfig, acl_text: str, mosquitto: Mosq
         )
         held.callback(child.close)
         if not log.wait_for(
-            lambda event: event.kind == "running", timeout=START_TIME, give_up=lambda: child.ended
+            lambda event: event.kind == "running",
+            timeout=max(START_TIME, mosquitto.patience),
+            give_up=lambda: child.ended,
         ):
             raise reload_refused(log.tail(1) or "Mosquitto said nothing", log.tail())
 

@@ -259,7 +259,8 @@ def test_the_lab_asks_who_is_there(stack: Stack) -> None:
     url = f"http://127.0.0.1:{stack.ports['lab']}/api/contents"
     with pytest.raises(urllib.error.HTTPError) as caught:
         urllib.request.urlopen(url, timeout=20)
-    assert caught.value.code == 403
+    with caught.value as refused:  # it holds the connection
+        assert refused.code == 403
     request = urllib.request.Request(url, headers={"Authorization": f"token {TOKEN}"})
     with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310 - http, as written above
         names = {each["name"] for each in json.load(answer)["content"]}

@@ -12,16 +12,16 @@ RUBRICS = (
         (
             (4, "From the console: the lines of the boot, the session and a reading, with their codes."),
             (
-                1,
+                4,
                 "From the broker's log: the line with u'<device>', and that this name comes from the certificate.",
             ),
             (
-                1,
+                4,
                 "Which line proves what the broker knows of the device, and which what the device knows of the broker.",
             ),
             (4, "The refusal of the expired certificate on both sides, and which layer refused."),
             (
-                1,
+                4,
                 "What these lines do not prove: a log can be forged, a reading can be invented, a key can be copied.",
             ),
         ),

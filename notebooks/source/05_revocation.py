@@ -454,6 +454,85 @@ for earlier, later in ((before, after), (after, released)):
     print(f"{earlier.number} -> {later.number}: {len(change.added)} came, {len(change.removed)} went")
 
 # %% [markdown]
+# ## Go deeper: three more exercises
+#
+# *Optional; skipping them breaks nothing later.*
+#
+# ### Exercise 3: the list of yesterday
+#
+# *Break it.* You are the thief, and `sensor-016` is yours: the newest list has it. The hall fetches its lists over plain HTTP, and you sit on the line, so you decide which list it gets. Its **updater** verifies issuer, signature and both dates. Anybody can collect old lists; here are those that you have.
+
+# %% tags=["go-deeper"]
+from labkit.course.lessons.revocation_exercises import make_archive, takes
+
+archive = make_archive(lab)
+Table("The archive", ("number", "from", "until", "revoked"),
+      [(number, f"{l.this_update:%d %b %H:%M}", f"{l.next_update:%d %b %H:%M}", len(l)) for number, l in archive.items()])
+
+# %% [markdown]
+# Return the number of a list that the updater takes and that spares you. Example: `takes(archive[40].pem, issuer, now)` gives `"taken"`, but you are on list 40. Stuck? `lab.hint("revocation.3")`.
+
+# %% exercise="revocation.3" kind="break-it" tags=["go-deeper"]
+def replay():
+    """Return the number of the list that lets you back in."""
+    # BEGIN SOLUTION
+    return 39
+    # END SOLUTION
+
+
+# %% tags=["go-deeper"]
+lab.workspace.write_json("answers/revocation/replay.json", replay())
+lab.check("revocation.3")
+
+# %% [markdown]
+# The remedy is a third question: is its number *greater* than that of the list which we have? Until then the older list's **next update** bounds what you can do with it.
+
+# %% [markdown]
+# ### Exercise 4: the order of the steps
+#
+# *Bug hunt.* A thief is connected. A colleague did six steps, all of them needed, and an hour later the thief was still there. Put them into an order in which the thief is silenced, out, and stays out; whoever is thrown out and still let in is back within the second.
+
+# %% tags=["go-deeper"]
+from labkit.course.lessons.revocation_exercises import COLLEAGUE, STEPS, play
+
+print(play(COLLEAGUE))
+Table("What the colleague did", ("step", "what it does"), [(step, STEPS[step]) for step in COLLEAGUE])
+
+# %% [markdown]
+# Example: `play(["revoke", "sign"])` gives `signed: True` and `copied: False`. The table is played by a model of the steps, not by a broker. Stuck? `lab.hint("revocation.4")`.
+
+# %% exercise="revocation.4" kind="bug-hunt" tags=["go-deeper"]
+def order():
+    """Return the six steps in an order that works."""
+    # BEGIN SOLUTION
+    return ["revoke", "sign", "copy", "deny", "reload", "end"]
+    # END SOLUTION
+
+
+# %% tags=["go-deeper"]
+lab.workspace.write_json("answers/revocation/order.json", order())
+lab.check("revocation.4")
+
+# %% [markdown]
+# ### Exercise 5: how long a list lives
+#
+# *Tweak.* The signing key is on a card that somebody puts in, at most once in 24 hours. Over a long weekend nobody signs for 86 hours, and no hall may be locked out by it. A thief who cuts a hall's line to the authority leaves it with the list that it has; that may help the thief for 120 hours at most. Choose the two numbers of the **schedule**, in hours.
+#
+# Example: `{"valid_for": 168, "renew_after": 24}` is the course's own, and too long for this plant. Stuck? `lab.hint("revocation.5")`.
+
+# %% exercise="revocation.5" kind="tweak" tags=["go-deeper"]
+def life():
+    """Return how long a list counts, and after how long the next one is made."""
+    # BEGIN SOLUTION
+    return {"valid_for": 120, "renew_after": 30}
+    # END SOLUTION
+
+
+# %% tags=["go-deeper"]
+lab.workspace.write_json("answers/revocation/life.json", life())
+lab.check("revocation.5")
+
+# %% [markdown]
 # ## What you proved
 #
 # - You made a list, read it in openssl's words, and judged four lists, one of them forged.

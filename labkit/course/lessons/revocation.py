@@ -9,7 +9,9 @@ from labkit.broker import acl as rules
 from labkit.clock import SYSTEM_CLOCK
 from labkit.course.lab import ready_authority, running_broker
 from labkit.course.lesson import Check, CheckResult, Claim, Lesson, Prediction
+from labkit.course.lessons.revocation_exercises import MORE
 from labkit.course.lessons.revocation_questions import QUESTIONS
+from labkit.course.shelf import failed
 from labkit.mqtt import Endpoint, Identity, probe
 from labkit.pki import Authority, Reason, Revocation, Store, issue_list, look_up
 
@@ -203,20 +205,20 @@ def _check_judge(lab: Lab) -> CheckResult:
     issuer, serial = store.certificate("intermediate"), store.certificate("sensor-008").serial_number
     other = store.certificate("broker").serial_number
     cases = {
-        "ours": ("ours", serial),
-        "stale": ("stale", serial),
-        "forged": ("forged", serial),
-        "not on it": ("ours", other),
+        "ours": ("ours", serial, "revoked-missed"),
+        "stale": ("stale", serial, "stale-believed"),
+        "forged": ("forged", serial, "forged-believed"),
+        "not on it": ("ours", other, "not-on-it"),
     }
     heard = heard if isinstance(heard, dict) else {}
-    for case, (name, number) in cases.items():
+    for case, (name, number, fault) in cases.items():
         wanted = look_up(
             lab.workspace.path(f"{SHELF}/{name}.pem").read_bytes(), issuer=issuer, serial=number, now=now
         )
         if heard.get(case) != wanted:
-            return CheckResult(
-                "failed",
-                observed=f"for {case!r} your judge says {heard.get(case)!r}, and labkit says something else",
+            return failed(
+                fault,
+                f"for {case!r} your judge says {heard.get(case)!r}, and labkit says something else",
                 expected="the signature first, then the time, and only then the serial number",
                 advice="issuer.public_key() made the signature, or it did not; next_update_utc has an end",
             )
@@ -234,9 +236,9 @@ def _check_retire(lab: Lab) -> CheckResult:
             expected=f"complete retire(), then run the cell below it: {RETIRED} is not revoked",
         )
     if running is None:
-        return CheckResult(
-            "failed",
-            observed="no broker is running in this lab",
+        return failed(
+            "no-broker",
+            "no broker is running in this lab",
             expected="the broker of *Tell the broker*",
             advice="run its cell again",
         )
@@ -244,24 +246,24 @@ def _check_retire(lab: Lab) -> CheckResult:
         rules.Rule("deny", "#", user=RETIRED)
         not in rules.parse((running.folder / "acl.conf").read_text()).rules
     ):
-        return CheckResult(
-            "failed",
-            observed=f"{RETIRED} is on the list, and a session that it has open may still speak",
+        return failed(
+            "may-speak",
+            f"{RETIRED} is on the list, and a session that it has open may still speak",
             expected="the rules to take everything from it",
             advice="which function silenced sensor-009?",
         )
     control, retired = _attempt(lab, running, "sensor-001"), _attempt(lab, running, RETIRED)
     if not control.accepted:
-        return CheckResult(
-            "failed",
-            observed=f"the broker says to sensor-001: {control}",
+        return failed(
+            "healthy-locked-out",
+            f"the broker says to sensor-001: {control}",
             expected="a broker that lets healthy devices in",
             advice="lab.reset(), then run the cells from the top",
         )
     if retired.detail.get("alert") != "certificate_revoked":
-        return CheckResult(
-            "failed",
-            observed=f"{RETIRED} is on the list, and the broker says to it: {retired}",
+        return failed(
+            "not-in-force",
+            f"{RETIRED} is on the list, and the broker says to it: {retired}",
             expected="a broker that goes by the list that you made",
             advice="the list on disk is new; who has told the broker?",
         )
@@ -287,6 +289,9 @@ CHECKS = (
             "crl.get_revoked_certificate_by_serial_number(serial) returns None for a number that is not on it.",
         ),
         _check_judge,
+        why="A list that anybody can forge, or hold back, revokes nobody.",
+        kind="fill-in",
+        minutes=8,
     ),
     Check(
         "revocation.2",
@@ -297,7 +302,11 @@ CHECKS = (
             "enforce(site) has the broker read the list and proves it; silence(site, name) is for the open session.",
         ),
         _check_retire,
+        why="A device that is revoked on paper alone goes on sending.",
+        kind="defend-it",
+        minutes=6,
     ),
+    *MORE,
 )
 
 LESSON = Lesson(

@@ -183,3 +183,15 @@ def test_another_students_work_earns_nothing_where_it_varies(sandbox: Sandbox, t
     assert number_of("ada") != number_of("bob")
     result = grade(tmp_path / "s", tmp_path / "kept", rules(sandbox))["bob"]
     assert "other-number" == result.verdicts[0].fault
+
+
+def test_a_function_that_is_called_sees_nothing_of_the_judge(sandbox: Sandbox, tmp_path: Path) -> None:
+    """A handed-in function finds neither the student's files nor what the judge keeps, and no process but its own."""
+    spy = (
+        "hand('double.py', '''import glob, os\\ndef double(x):\\n"
+        '    seen = [p for p in ("/lab", "/extra", "/given", "/proc/1") if os.path.exists(p)] + glob.glob("/tmp/*")\\n'
+        "    return 2 * x if not seen and os.getpid() < 9 else seen\\n''')"
+    )
+    give(tmp_path / "s", "ada", PLAN, spy)
+    result = grade(tmp_path / "s", tmp_path / "kept", rules(sandbox))["ada"]
+    assert 3 == result.verdicts[1].points, result.verdicts[1]

@@ -466,11 +466,12 @@ for earlier, later in ((before, after), (after, released)):
 from labkit.course.lessons.revocation_exercises import make_archive, takes
 
 archive = make_archive(lab)
+print("The updater about list 40:", takes(archive[40].pem, issuer, now))
 Table("The archive", ("number", "from", "until", "revoked"),
-      [(number, f"{l.this_update:%d %b %H:%M}", f"{l.next_update:%d %b %H:%M}", len(l)) for number, l in archive.items()])
+      [(number, f"{each.this_update:%d %b %H:%M}", f"{each.next_update:%d %b %H:%M}", len(each)) for number, each in archive.items()])
 
 # %% [markdown]
-# Return the number of a list that the updater takes and that spares you. Example: `takes(archive[40].pem, issuer, now)` gives `"taken"`, but you are on list 40. Stuck? `lab.hint("revocation.3")`.
+# Return the number of a list that the updater takes and that spares you. Example: list 40 is taken, but you are on it. Stuck? `lab.hint("revocation.3")`.
 
 # %% exercise="revocation.3" kind="break-it" tags=["go-deeper"]
 def replay():

@@ -469,6 +469,92 @@ lab.claim("download", loot(c3)[0])
 dump(c3)
 
 # %% [markdown]
+# ## Go deeper: three more exercises
+#
+# *Optional; skipping them breaks nothing later.*
+#
+# ### Exercise 3: keys in a dump
+#
+# *Break it.* Somebody hands you the dump of a flash. Write **find_keys**: for each *whole* private key in PEM it returns the offset of its first byte and that of the first byte behind its last dash. Certificates are no keys; of a key that was half written over nothing counts.
+#
+# Example: for two bytes of erased flash and then a key with 120 characters from its first dash to its last it returns `[[2, 122]]`. Stuck? `lab.hint("esp32-flashing.3")`.
+
+# %% exercise="esp32-flashing.3" kind="break-it" tags=["go-deeper"]
+import re
+
+
+def find_keys(dump):
+    """Return begin and end of each whole private key in a dump."""
+    # BEGIN SOLUTION
+    key = rb"-----BEGIN ((?:[A-Z]+ )?PRIVATE\sKEY)-----[A-Za-z0-9+/=\s]+-----END \1-----"
+    return [list(found.span()) for found in re.finditer(key, dump)]
+    # END SOLUTION
+
+
+# %% tags=["go-deeper"]
+lab.hand_in(find_keys)
+lab.check("esp32-flashing.3")
+
+# %% [markdown]
+# ### Exercise 4: a table that can't be
+#
+# *Bug hunt.* A colleague wrote this table for a board with 4 MB. Three lines are wrong, each for a reason of its own. Return it mended: the same seven parts, and none smaller than in the course's own table above.
+
+# %% tags=["go-deeper"]
+from labkit.course.lessons.esp32_flashing_exercises import COLLEAGUE
+from labkit.errors import PartitionRefusedError
+from labkit.firmware.partitions import parse_csv
+
+print(COLLEAGUE)
+try:
+    parse_csv(COLLEAGUE)
+except PartitionRefusedError as error:
+    print(error.message)
+
+# %% [markdown]
+# Example: `phy_init, data, phy, 0xf000, 0x1000` is a good line: it ends at `0x10000`, where the next one begins. Stuck? `lab.hint("esp32-flashing.4")`.
+
+# %% exercise="esp32-flashing.4" kind="bug-hunt" tags=["go-deeper"]
+def table():
+    """Return the mended table, as CSV."""
+    # BEGIN SOLUTION
+    return (
+        COLLEAGUE.replace("0x9000,   0x6000", "0x9000,   0x4000").replace("0x18000", "0x20000").replace("0x230000", "0x200000")
+    )
+    # END SOLUTION
+
+
+# %% tags=["go-deeper"]
+lab.workspace.write_json("answers/esp32-flashing/table.json", table())
+lab.check("esp32-flashing.4")
+
+# %% [markdown]
+# ### Exercise 5: lock it for good
+#
+# *Defend it.* A model of an ESP32 has its flash encryption on, as a developer leaves it. Before it is shipped you burn up to four fields: afterwards no program reads the key in BLOCK1, nobody can switch the encryption off by one more bit, no debugger gets in, and the chip still decrypts what it starts.
+#
+# | field | bits | what it does |
+# | --- | --- | --- |
+# | `RD_DIS` | 4 | bit 0 hides BLOCK1, bit 1 BLOCK2, bit 2 BLOCK3, bit 3 some fields |
+# | `WR_DIS` | 16 | bit 2 holds `FLASH_CRYPT_CNT` as it is, bit 7 BLOCK1 |
+# | `FLASH_CRYPT_CNT` | 7 | encryption is on while an odd number of bits is set; now it is 1 |
+# | `JTAG_DISABLE` | 1 | keeps debuggers out |
+#
+# Example: `{"JTAG_DISABLE": 1}` keeps debuggers out and leaves the rest open. All are burned at once, and no bit ever becomes 0 again. Stuck? `lab.hint("esp32-flashing.5")`.
+
+# %% exercise="esp32-flashing.5" kind="defend-it" tags=["go-deeper"]
+def fuses():
+    """Return what to burn before the board is shipped."""
+    # BEGIN SOLUTION
+    return {"RD_DIS": 1, "FLASH_CRYPT_CNT": 127, "JTAG_DISABLE": 1}
+    # END SOLUTION
+
+
+# %% tags=["go-deeper"]
+lab.workspace.write_json("answers/esp32-flashing/fuses.json", fuses())
+lab.check("esp32-flashing.5")
+
+# %% [markdown]
 # ## What you proved
 
 # %%

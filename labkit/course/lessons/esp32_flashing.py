@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from labkit.board.board_files import BoardFiles
 from labkit.course.lab import ready_authority
 from labkit.course.lesson import Check, CheckResult, Claim, Lesson, Prediction
+from labkit.course.lessons.esp32_flashing_exercises import MORE
 from labkit.course.lessons.esp32_flashing_questions import QUESTIONS
+from labkit.course.shelf import failed
 from labkit.errors import FormatError, MessageRefusedError
 from labkit.firmware import read_image
 from labkit.firmware.nvs_encryption import parse_key_partition
@@ -206,28 +208,33 @@ def _check_interval(lab: Lab) -> CheckResult:
     try:
         did = {row["payload"].encode("latin-1"): str(row["did"]) for row in json.loads(path.read_text())}
     except (ValueError, KeyError, TypeError, AttributeError):
-        return CheckResult("failed", observed="the record can't be read", advice="send the commands again")
+        return failed(
+            "no-record",
+            "the record can't be read",
+            expected="what the board did with each payload",
+            advice="send the commands again",
+        )
     for payload, wanted in PAYLOADS:
         found = did.get(payload, "nothing")
         shown = _short(payload.decode("latin-1"))
         if found.startswith("crashed"):
-            return CheckResult(
-                "failed",
-                observed=f"{shown!r} ended the program ({found.removeprefix('crashed: ')})",
+            return failed(
+                "crashed",
+                f"{shown!r} ended the program ({found.removeprefix('crashed: ')})",
                 expected="whatever comes in, the device goes on: ValueError for what makes no sense, and nothing else",
                 advice="which of your lines can raise something else, or return something that is no number?",
             )
         if wanted is None and found != "refused":
-            return CheckResult(
-                "failed",
-                observed=f"{shown!r}: the interval was {found}",
+            return failed(
+                "obeys-nonsense",
+                f"{shown!r}: the interval was {found}",
                 expected="5 to 86,400 whole seconds; everything else is refused",
                 advice="what do you know of the value before you compare it? In Python True is a number.",
             )
         if wanted is not None and found != f"set to {wanted}":
-            return CheckResult(
-                "failed",
-                observed=f"{shown!r}: {found}",
+            return failed(
+                "refuses-sense",
+                f"{shown!r}: {found}",
                 expected=f"the interval is {wanted} seconds then",
                 advice="are both ends of the range allowed?",
             )
@@ -267,31 +274,31 @@ def _check_sealed(lab: Lab) -> CheckResult:
     if keys.strip(b"\xff") == b"" and pem_in(dump):
         return CheckResult("not-attempted", expected="complete seal(), then run it on the bench")
     if pem_in(dump) or _readable(dump):
-        return CheckResult(
-            "failed",
-            observed="a dump of the partition fctry can be read as it is",
+        return failed(
+            "readable",
+            "a dump of the partition fctry can be read as it is",
             expected="its values are encrypted",
             advice="encrypt_nvs makes the partition; where does your function write it?",
         )
     if _bare(keys):
-        return CheckResult(
-            "failed",
-            observed="the keys lie in the partition nvs_keys in the clear; a dump has lock and key",
+        return failed(
+            "bare-key",
+            "the keys lie in the partition nvs_keys in the clear; a dump has lock and key",
             expected="the keys are protected by the flash encryption",
             advice="esptool write-flash has an option for that",
         )
     values = chip_values(flash, efuses)
     if values is None:
-        return CheckResult(
-            "failed",
-            observed="the chip itself can't read its values either",
+        return failed(
+            "chip-cannot-read",
+            "the chip itself can't read its values either",
             expected="what the node reads is its identity",
             advice="is the key in nvs_keys the one that fctry was encrypted with?",
         )
     if values.get("device_id") != DEVICE or "PRIVATE KEY" not in values.get("key", ""):
-        return CheckResult(
-            "failed",
-            observed="the partition holds something else than the identity of the device",
+        return failed(
+            "other-values",
+            "the partition holds something else than the identity of the device",
             expected=f"the values of {DEVICE}",
             advice="what does seal() do with the values that it is given?",
         )
@@ -322,6 +329,9 @@ CHECKS = (
             "Brackets in brackets end in another exception than ValueError. How long may a payload be at all?",
         ),
         _check_interval,
+        why="The broker's rules are about topics; what is in a message is for the device to judge.",
+        kind="fill-in",
+        minutes=8,
     ),
     Check(
         "esp32-flashing.2",
@@ -332,7 +342,11 @@ CHECKS = (
             "The key's partition must go through the chip's own encryption: write-flash has --encrypt.",
         ),
         _check_sealed,
+        why="A key that a cable reads out is everybody's.",
+        kind="defend-it",
+        minutes=8,
     ),
+    *MORE,
 )
 
 

@@ -522,6 +522,101 @@ reply = office.anyone.send("GET", "/.well-known/est/cacerts")
 print(reply.status, reply.media_type, reply.body[:60].decode().strip() + "…")
 
 # %% [markdown]
+# ## Go deeper: three more exercises
+#
+# *Optional; skipping them breaks nothing later.*
+#
+# ### Exercise 3: two names
+#
+# *Break it.* Somebody mended the museum piece: it reads the subject of a request into a dict, and signs only if `CN` in it is the token's device. Then it signs the subject *as it was asked for*. You have a token for `sensor-103`. Return the common names of a request that it signs, and that makes a broker take you for `admin`. As Mosquitto does, the broker reads the first one.
+
+# %% tags=["go-deeper"]
+from labkit.course.lessons.provisioning_exercises import ask_for, grants, heard_as
+
+for wish in (["sensor-103"], ["admin"]):
+    print(wish, "granted:", grants(ask_for(wish)), " the broker says:", heard_as(ask_for(wish)))
+
+# %% [markdown]
+# Example: `["sensor-103"]` is an honest wish, and granted; `["admin"]` is refused. Server and broker are a few lines here, and the requests are real. Stuck? `lab.hint("provisioning.3")`.
+
+# %% exercise="provisioning.3" kind="break-it" tags=["go-deeper"]
+def names():
+    """Return the common names of the request, in their order."""
+    # BEGIN SOLUTION
+    return ["admin", "sensor-103"]
+    # END SOLUTION
+
+
+# %% tags=["go-deeper"]
+lab.workspace.write_json("answers/provisioning/names.json", names())
+lab.check("provisioning.3")
+
+# %% [markdown]
+# ### Exercise 4: a rule for tokens
+#
+# *Bug hunt.* This is a colleague's rule. `token` is `None` if nobody made it, otherwise it has `device`, `ends_at` and `used_by`, the key that it was spent on, or `None`; the request has a `name` that it wishes for and its `key`. The rule is wrong in four places.
+
+# %% tags=["go-deeper"]
+def colleague(token, request, now):
+    if now > token["ends_at"]:
+        return "token-expired", None
+    if token["used_by"] is not None:
+        return "token-spent", None
+    return "granted", request["name"]
+
+
+# %% [markdown]
+# Write **decide**: it returns a word and the name that is signed, or `None`. The words are `granted`, `repeated` (a spent token with the *same* key: its reply was lost, whenever that was), `token-unknown`, `token-spent` and `token-expired`. A spent token that has ended as well is spent.
+#
+# Example: for a fresh token of `sensor-103` and a request that wishes for `admin` it returns `("granted", "sensor-103")`. Stuck? `lab.hint("provisioning.4")`.
+
+# %% exercise="provisioning.4" kind="bug-hunt" tags=["go-deeper"]
+def decide(token, request, now):
+    """Return what becomes of a request, and the name that is signed."""
+    # BEGIN SOLUTION
+    if token is None:
+        return "token-unknown", None
+    if token["used_by"] is not None:
+        return ("repeated", token["device"]) if token["used_by"] == request["key"] else ("token-spent", None)
+    if now >= token["ends_at"]:
+        return "token-expired", None
+    return "granted", token["device"]
+    # END SOLUTION
+
+
+# %% tags=["go-deeper"]
+lab.hand_in(decide)
+lab.check("provisioning.4")
+
+# %% [markdown]
+# labkit's twin is **Desk.provision** in `labkit/provisioning/desk.py`: the same order, inside a transaction.
+
+# %% [markdown]
+# ### Exercise 5: a thousand renewals
+#
+# *Tweak.* 1,000 devices were made on one day, with certificates of 90 days. A device may be away for 20 days, and must still find its renewal open when it comes back. The service should see no more than 150 of them begin on one day. Choose the two numbers of the **policy**, in days: `window`, which every device has before its end, and `jitter`, by how much more at most. However large they are, nobody renews before the last third of a certificate's life.
+
+# %% tags=["go-deeper"]
+from labkit.course.lessons.provisioning_exercises import busiest
+
+print("days before the end, and how many begin then:", busiest(window=30, jitter=5))
+
+# %% [markdown]
+# Example: `{"window": 30, "jitter": 5}` is the course's own, for certificates of a year; for 90 days it has everybody begin on one day. Stuck? `lab.hint("provisioning.5")`.
+
+# %% exercise="provisioning.5" kind="tweak" tags=["go-deeper"]
+def policy():
+    """Return window and jitter, in days."""
+    # BEGIN SOLUTION
+    return {"window": 20, "jitter": 10}
+    # END SOLUTION
+
+
+# %% tags=["go-deeper"]
+lab.workspace.write_json("answers/provisioning/policy.json", policy())
+lab.check("provisioning.5")
+
+# %% [markdown]
 # ## What you proved
 #
 # - You became admin of a printed server in two requests, and were refused by one that asks who you are.

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 from labkit.clock import SYSTEM_CLOCK
 from labkit.course.lab import ready_authority
 from labkit.course.lesson import Check, CheckResult, Claim, Lesson, Prediction
+from labkit.course.lessons.provisioning_exercises import MORE
 from labkit.course.lessons.provisioning_questions import QUESTIONS
+from labkit.course.shelf import failed
 from labkit.devices import Registry, State, Status
 from labkit.errors import DeviceUnknownError
 from labkit.pki import Reason
@@ -197,36 +199,39 @@ def _check_spend(lab: Lab) -> CheckResult:
             used = dict(db.execute("SELECT token, used_by FROM tokens WHERE used_by IS NOT NULL").fetchall())
             winners = dict(db.execute("SELECT token, who FROM winners").fetchall())
     except sqlite3.Error as error:
-        return CheckResult(
-            "failed", observed=f"the database can't be read: {error}", advice="run the race again"
+        return failed(
+            "no-database",
+            f"the database can't be read: {error}",
+            expected="the tables of the race",
+            advice="run the race again",
         )
     good = {f"token-{number:02d}" for number in range(GOOD)}
     twice = sorted(token for token, number in told.items() if number > 1)
     if twice:
-        return CheckResult(
-            "failed",
-            observed=f"{len(twice)} tokens were given to more than one client, {twice[0]} to {told[twice[0]]} of them",
+        return failed(
+            "given-twice",
+            f"{len(twice)} tokens were given to more than one client, {twice[0]} to {told[twice[0]]} of them",
             expected="of eight clients at once, one is told that the token is theirs",
             advice="what may happen between your look at the row and your change of it?",
         )
     if stray := sorted(set(told) - good):
-        return CheckResult(
-            "failed",
-            observed=f"somebody was given the token {stray[0]!r}",
+        return failed(
+            "worthless-token",
+            f"somebody was given the token {stray[0]!r}",
             expected="nobody is given a token that has run out, or one that is not there",
             advice="which conditions does your statement name?",
         )
     if missing := sorted(good - set(told)):
-        return CheckResult(
-            "failed",
-            observed=f"nobody was given {missing[0]}",
+        return failed(
+            "nobody-has-it",
+            f"nobody was given {missing[0]}",
             expected="each good token is somebody's",
             advice="what does your function return when it has changed a row?",
         )
     if used != winners:
-        return CheckResult(
-            "failed",
-            observed="the table of tokens names other clients than those that were told so",
+        return failed(
+            "wrong-name",
+            "the table of tokens names other clients than those that were told so",
             expected="used_by says who it was",
             advice="write who into the row, in the same statement",
         )
@@ -259,17 +264,17 @@ def _check_return(lab: Lab) -> CheckResult:
         return CheckResult("not-attempted", expected="run the cells of *The alarm* first")
     counting = [each for each in found if each.status is not Status.ENDED]
     if device.state is not State.ENROLLED or len(counting) != 1:
-        return CheckResult(
-            "failed",
-            observed=f"{CLONED} is {device.state}, with {len(counting)} certificates that count",
+        return failed(
+            "not-enrolled",
+            f"{CLONED} is {device.state}, with {len(counting)} certificates that count",
             expected="a device that is enrolled, with one",
             advice="out of quarantine it has no certificate; how does a device come by its first one?",
         )
     held = [each for each in found if each.reason is Reason.CERTIFICATE_HOLD]
     if not held or counting[0].entry.key in {each.entry.key for each in found if each is not counting[0]}:
-        return CheckResult(
-            "failed",
-            observed="what the thief has is not held",
+        return failed(
+            "not-held",
+            "what the thief has is not held",
             expected="the old certificates stay ended",
             advice="lab.reset(), then run the cells from the top",
         )
@@ -277,9 +282,9 @@ def _check_return(lab: Lab) -> CheckResult:
     chains = [p.read_bytes() for p in board.glob("*.crt")] if board.is_dir() else []
     wanted = _pem(counting[0].entry.der)
     if not any(chain.startswith(wanted) for chain in chains):
-        return CheckResult(
-            "failed",
-            observed="the device's store does not hold the certificate that counts",
+        return failed(
+            "not-on-the-device",
+            "the device's store does not hold the certificate that counts",
             expected="a device that has made its own key and stored its chain",
             advice="new_board(name) is a device with a token; what did sensor-001 do with its own?",
         )
@@ -304,6 +309,9 @@ CHECKS = (
             "cursor.rowcount says how many rows it changed. The conditions: this token, not used, not run out.",
         ),
         _check_spend,
+        why="What is looked at first and changed later can be had twice in between.",
+        kind="fill-in",
+        minutes=8,
     ),
     Check(
         "provisioning.2",
@@ -314,7 +322,11 @@ CHECKS = (
             "After release: office.new_board(name) puts a fresh token into a device, and enrol(…) is its first boot.",
         ),
         _check_return,
+        why="After a copy only a new key tells the device from the thief.",
+        kind="defend-it",
+        minutes=8,
     ),
+    *MORE,
 )
 
 

@@ -530,6 +530,116 @@ lab.claim("soldered-fused", after)
 # | takes the key from your house | a hardware module, and a second digest | is you |
 
 # %% [markdown]
+# ## Go deeper: three more exercises
+#
+# *Optional; skipping them breaks nothing later.*
+#
+# ### Exercise 3: a colleague's policy
+#
+# *Bug hunt.* The signature is good; now the device asks whether it may take this. A colleague has written it down as below, and the fleet is in trouble. Mend it, so that it returns `"ok"`, or the **first** reason of this list that applies:
+#
+# 1. `"product-wrong"`: it is for another product
+# 2. `"hardware-unsupported"`: this board's revision is outside of `hardware_min` to `hardware_max`, both included
+# 3. `"secure-version-older"`: its secure version is below the device's
+# 4. `"version-not-newer"`: its version is not above the device's
+#
+# Example: an update to `"1.9.1"` is `"ok"` on the device below. Stuck? `lab.hint("firmware-signing.3")`.
+
+# %% exercise="firmware-signing.3" kind="bug-hunt" tags=["go-deeper"]
+device = {"product": "course-node", "hardware": 2, "version": "1.9.0", "secure_version": 3}
+update_to = {"product": "course-node", "hardware_min": 1, "hardware_max": 3, "version": "1.9.1", "secure_version": 3}
+
+def colleagues(header, device):
+    """Return `ok`, or why not: with mistakes."""
+    if not header["product"].startswith(device["product"]):
+        return "product-wrong"
+    if device["hardware"] < header["hardware_min"]:
+        return "hardware-unsupported"
+    if header["version"] < device["version"]:
+        return "version-not-newer"
+    if header["secure_version"] < device["secure_version"]:
+        return "secure-version-older"
+    return "ok"
+
+def may_take(header, device):
+    """Return `ok`, or the first reason to refuse."""
+    # BEGIN SOLUTION
+    def numbers(version):
+        return [int(part) for part in version.split(".")]
+
+    if header["product"] != device["product"]:
+        return "product-wrong"
+    if not header["hardware_min"] <= device["hardware"] <= header["hardware_max"]:
+        return "hardware-unsupported"
+    if header["secure_version"] < device["secure_version"]:
+        return "secure-version-older"
+    if numbers(header["version"]) <= numbers(device["version"]):
+        return "version-not-newer"
+    return "ok"
+    # END SOLUTION
+
+
+# %% tags=["go-deeper"]
+lab.hand_in(may_take)
+lab.check("firmware-signing.3")
+
+# %% [markdown]
+# labkit's twin is **decide** in `labkit/firmware/update.py`.
+#
+# ### Exercise 4: what exactly was signed?
+#
+# *Break it.* Another house has a header, too, and signs it: product, version and size, as text, one behind the other. Their signature of release 1.1.1 is known to everybody; the device runs 1.1.2 and refuses it. Return a header that **nobody signed** and that the device takes, under that same signature.
+
+# %% tags=["go-deeper"]
+from labkit.course.lessons.firmware_signing_exercises import RELEASED, printed_header_verdict, signed_text
+
+print(RELEASED, "->", signed_text(RELEASED))
+printed_header_verdict(RELEASED)
+
+# %% [markdown]
+# Example: `{"product": "course-node", "version": "1.1.3", "size": 124096}` is newer, and its signature is wrong. Stuck? `lab.hint("firmware-signing.4")`.
+
+# %% exercise="firmware-signing.4" kind="break-it" tags=["go-deeper"]
+def forged():
+    """Return a header that nobody has signed and the device takes."""
+    # BEGIN SOLUTION
+    return {"product": "course-node", "version": "1.1.11", "size": 24096}
+    # END SOLUTION
+
+
+# %% tags=["go-deeper"]
+lab.workspace.write_json("answers/firmware-signing/header.json", forged())
+lab.check("firmware-signing.4")
+
+# %% [markdown]
+# In our header each field has its place and its width, so there is one meaning to 128 bytes.
+#
+# ### Exercise 5: how big is the first step?
+#
+# *Tweak.* A thousand devices. After each step of a roll-out the devices report, and the service pauses it if three or more failed and that is more than a tenth. A colleague's plan is `[50, 100]`: half, then all. Return a plan of at most five growing shares, in whole percents, so that a release that breaks **every fifth** device breaks at most ten, and a good one still reaches all.
+
+# %% tags=["go-deeper"]
+from labkit.course.lessons.firmware_signing_exercises import EVERY_FIFTH, rolled_out
+
+reached, broken = rolled_out([50, 100], EVERY_FIFTH)
+f"{reached} devices got it, and {broken} of them broke, before it was paused (a simulation)"
+
+# %% [markdown]
+# Example: `[50, 100]` is a plan of two steps. Stuck? `lab.hint("firmware-signing.5")`.
+
+# %% exercise="firmware-signing.5" kind="tweak" tags=["go-deeper"]
+def plan():
+    """Return the shares, in percent."""
+    # BEGIN SOLUTION
+    return [1, 10, 40, 100]
+    # END SOLUTION
+
+
+# %% tags=["go-deeper"]
+lab.workspace.write_json("answers/firmware-signing/plan.json", plan())
+lab.check("firmware-signing.5")
+
+# %% [markdown]
 # ## What you proved
 
 # %%

@@ -13,7 +13,9 @@ from labkit.board.verification import trusted_keys
 from labkit.course.lab import ready_authority
 from labkit.course.lesson import Check, CheckResult, Claim, Lesson, Prediction
 from labkit.course.lessons.firmware_signing_exercise import check_take
+from labkit.course.lessons.firmware_signing_exercises import MORE
 from labkit.course.lessons.firmware_signing_questions import QUESTIONS
+from labkit.course.shelf import failed, not_attempted
 from labkit.display import Lane, StateLanes, Table, state_lanes
 from labkit.firmware.image import parse_image
 from labkit.firmware.partitions import COURSE_TABLE
@@ -262,21 +264,21 @@ def _check_vault(lab: Lab) -> CheckResult:
     """Look at the board's fuses and flash as the chip does, and try an unsigned image on a copy."""
     files = BoardFiles(vault_folder(lab))
     if not files.exists:
-        return CheckResult("not-attempted", expected="run the cells of *Secure Boot* first")
+        return not_attempted("run the cells of *Secure Boot* first")
     flash, efuses = files.load()
     blank = flash.read(efuses.chip.bootloader_offset, SECTOR) == b"\xff" * SECTOR
     if blank and not efuses.secure_boot_digests:
-        return CheckResult("not-attempted", expected="complete lock(), then run the cell below it")
+        return not_attempted("complete lock(), then run the cell below it")
     found = boot(NorFlash(flash.image()), efuses.copy())
     again = "vault.board.renew() takes a new board; on a real one there is none"
     if not efuses.secure_boot_enabled:
-        return CheckResult(
-            "failed", observed=f"Secure Boot is off; {len(efuses.secure_boot_digests)} digests are burned",
+        return failed(
+            "secure-boot-off", f"Secure Boot is off; {len(efuses.secure_boot_digests)} digests are burned",
             expected="a digest, and the fuse that switches it on", advice="which fuse is it on the ESP32? the lesson burned it",
         )  # fmt: skip
     if not found.booted:
-        return CheckResult(
-            "failed", observed=f"the board does not start any more: {found.outcome}",
+        return failed(
+            "bricked", f"the board does not start any more: {found.outcome}",
             expected="a board that boots", advice=f"what has to be signed before the fuses? {again}",
         )  # fmt: skip
     return _judge_lock(flash, efuses, found)
@@ -284,12 +286,13 @@ def _check_vault(lab: Lab) -> CheckResult:
 
 def _judge_lock(flash: NorFlash, efuses: Any, found: Any) -> CheckResult:
     if len(trusted_keys(efuses)) != 1:
-        return CheckResult(
-            "failed", observed="the chip can't read the digest", expected="one digest that the ROM can read"
-        )
+        return failed(
+            "digest-unreadable", "the chip can't read the digest", expected="one digest that the ROM can read",
+            advice="burn-key-digest leaves it readable; which other fuse was burned?",
+        )  # fmt: skip
     if not efuses.jtag_disabled:
-        return CheckResult(
-            "failed", observed="JTAG is open: a debugger reads and writes whatever the code may",
+        return failed(
+            "jtag-open", "JTAG is open: a debugger reads and writes whatever the code may",
             expected="JTAG off as well", advice="burn-efuse takes several fuses in one line",
         )  # fmt: skip
     copy = NorFlash(flash.image())
@@ -299,7 +302,9 @@ def _judge_lock(flash: NorFlash, efuses: Any, found: Any) -> CheckResult:
     copy.program(slot.offset, image)
     refused = boot(copy, efuses.copy()).outcome
     if refused.accepted:
-        return CheckResult("failed", observed="an unsigned image boots", expected="refused at boot")
+        return failed(
+            "unsigned-boots", "an unsigned image boots", expected="refused at boot", advice="which fuse switches the check on?",
+        )  # fmt: skip
     return CheckResult("passed", observed=f"it boots what was signed, and says to the rest: {refused.reason}")
 
 
@@ -318,6 +323,9 @@ CHECKS = (
             "Too many bytes are seen before they are written; too few, and the wrong ones, only at the end.",
         ),
         check_take,
+        why="A device that has to hold an update before it can refuse it can be filled by anybody.",
+        kind="fill-in",
+        minutes=12,
     ),
     Check(
         "firmware-signing.2",
@@ -328,7 +336,11 @@ CHECKS = (
             "One espefuse line: burn-key-digest sb.pem, then burn-efuse with pairs of names and ones: ABS_DONE_1 is the switch.",
         ),
         _check_vault,
+        why="The order decides between a locked board and a lost one, and fuses have no second try.",
+        kind="defend-it",
+        minutes=10,
     ),
+    *MORE,
 )
 
 

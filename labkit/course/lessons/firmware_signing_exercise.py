@@ -6,6 +6,7 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 from labkit.course.lesson import CheckResult
+from labkit.course.shelf import failed, not_attempted
 from labkit.display import Table
 from labkit.errors import UpdateRefusedError
 from labkit.firmware.update import (
@@ -141,12 +142,13 @@ def check_take(lab: Lab) -> CheckResult:
     try:
         told = lab.workspace.read_json(f"{SHELF}/take.json")
     except FileNotFoundError:
-        return CheckResult("not-attempted", expected="complete take(), then run the cell below it")
+        return not_attempted("complete take(), then run the cell below it")
     wanted = {name: (reason, slot) for name, (_, _, (reason, slot)) in _cases().items()}
-    if not isinstance(told, dict) or set(told) != set(wanted):
-        return CheckResult(
-            "failed", observed="the file on the shelf is not what try_take writes", advice="run it again"
-        )
+    if not isinstance(told, dict) or set(told) != set(wanted) or not all(map(_is_told, told.values())):
+        return failed(
+            "another-file", "the file on the shelf is not what try_take writes", expected="what became of each update",
+            advice="run it again",
+        )  # fmt: skip
     for name, (reason, slot) in wanted.items():
         found = _judge_take(name, told[name], reason, slot)
         if found is not None:
@@ -154,38 +156,42 @@ def check_take(lab: Lab) -> CheckResult:
     return CheckResult("passed", observed=f"{len(wanted)} updates, each taken or refused for its reason")
 
 
+def _is_told(each: Any) -> bool:
+    kinds = {"reason": str, "length": int, "longest": int, "sha256": str}
+    return isinstance(each, dict) and {key: type(value) for key, value in each.items()} == kinds
+
+
+_LOOKS = {
+    "ok": ("good-refused", "which bytes belong to the header, and which of the same chunk already to the image?"),
+    "product-wrong": ("refusal-swallowed", "let what verify() raises pass through"),
+    "image-long": ("no-limit", "when do you know that there are too many bytes? not at the end, which never comes"),
+    "image-short": ("length-not-counted", "how many bytes have come, and how many does the header promise?"),
+    "image-digest": ("digest-not-compared", "which of header's fields says what the image has to be?"),
+}  # fmt: skip
+"""By what has to come of an update: the mistake of whoever says otherwise, and where to look."""
+
+
 def _judge_take(name: str, each: dict[str, Any], reason: str, slot: bytes) -> CheckResult | None:
     if each["reason"] != reason:
-        looks = {
-            "ok": "which bytes belong to the header, and which of the same chunk already to the image?",
-            "product-wrong": "let what verify() raises pass through",
-            "image-long": "when do you know that there are too many bytes? not at the end, which never comes",
-            "image-short": "how many bytes have come, and how many does the header promise?",
-            "image-digest": "which of header's fields says what the image has to be?",
-        }
-        return CheckResult(
-            "failed",
-            observed=f"{name}: your function says {each['reason']!r}",
-            expected="another verdict",
-            advice=looks[reason],
-        )
+        fault, look = _LOOKS[reason]
+        return failed(fault, f"{name}: your function says {each['reason']!r}", expected="another verdict", advice=look)  # fmt: skip
     if reason == "image-long":
         # Up to the header's size bytes may be there, and not one more.
         if each["length"] <= 6_000:
             return None
-        return CheckResult(
-            "failed", observed=f"{name}: {each['length']:,} bytes are in the slot", expected="at most what the header promises",
+        return failed(
+            "written-too-much", f"{name}: {each['length']:,} bytes are in the slot", expected="at most what the header promises",
             advice="compare before you write",
         )  # fmt: skip
     if each["sha256"] != hashlib.sha256(slot).hexdigest():
-        return CheckResult(
-            "failed", observed=f"{name}: {each['length']:,} bytes are in the slot, and they are others",
+        return failed(
+            "slot-differs", f"{name}: {each['length']:,} bytes are in the slot, and they are others",
             expected=f"{len(slot):,} bytes" if slot else "an untouched slot", advice="what do you write, and when?",
         )  # fmt: skip
     size = int(name.rpartition(" ")[2]) if reason == "ok" else 0
     if size and each["longest"] > size:
-        return CheckResult(
-            "failed", observed=f"{name}: one piece of {each['longest']:,} bytes was written",
+        return failed(
+            "held-in-memory", f"{name}: one piece of {each['longest']:,} bytes was written",
             expected="pieces no longer than the chunks: a megabyte does not fit into memory", advice="write as you read",
         )  # fmt: skip
     return None

@@ -81,7 +81,7 @@ ROWS = (
          "threat-model.1 tls.1 tls.2 tls.3 tls.4 start-here.2 certificate-authority.5 esp32-flashing.2 esp32-flashing.3"),
     _row("I8", "Lack of device management", "nobody knows which devices there are, or how to take one out",
          "communication-5 communication-6 identity-1 identity-4 access-1 monitoring-1 monitoring-2 monitoring-3 monitoring-4",
-         "audit.1 revocation.1 revocation.2 revocation.4 revocation.5 provisioning.2 provisioning.5 certificate-authority.1 start-here.4 mutual-tls.5"),
+         "audit.1 audit.4 audit.5 revocation.1 revocation.2 revocation.4 revocation.5 provisioning.2 provisioning.5 certificate-authority.1 start-here.4 mutual-tls.5"),
     _row("I9", "Insecure default settings", "debug ports open, policies that accept, passwords as delivered",
          "firmware-5 access-2 monitoring-1", "segmentation.2 segmentation.4 threat-model.2"),
     _row("I10", "Lack of physical hardening", "a flash chip that is read with a clip",

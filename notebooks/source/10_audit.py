@@ -449,6 +449,75 @@ columns = ("topic", "take away", "your evidence", "lesson")
 Table("What you can show", columns, course_map(lab), links=pages())
 
 # %% [markdown]
+# ## Go deeper: two more exercises
+#
+# *Optional; skipping them breaks nothing later.*
+#
+# ### Exercise 4: the patient attacker
+#
+# *Tweak.* The rule for refused handshakes wants five within 60 seconds. Somebody has read that, and tries a stranger's certificate every 90 seconds. The honest day is not silent either: a gateway whose clock is wrong when it starts is refused four times in a quarter of a minute, and a forgotten device once in two hours.
+
+# %% tags=["go-deeper"]
+from labkit.course.lessons.audit_exercises import alerts, attacked_day, honest_day
+
+days = {"the honest day": honest_day(), "the attack": attacked_day()}
+{name: [f"{alert.at:%H:%M} {alert.message}" for alert in alerts(5, 60, lines)] for name, lines in days.items()}
+
+# %% [markdown]
+# Return a **rule** that is silent on the honest day, and rings before the attacker has tried more than twelve times. Example: `{"at_least": 5, "within": 60}` is the rule above, and it is deaf. Stuck? `lab.hint("audit.4")`.
+
+# %% exercise="audit.4" kind="tweak" tags=["go-deeper"]
+def rule():
+    """Return from how many on, within how many seconds."""
+    # BEGIN SOLUTION
+    return {"at_least": 6, "within": 900}
+    # END SOLUTION
+
+
+# %% tags=["go-deeper"]
+lab.workspace.write_json("answers/audit/rule.json", rule())
+lab.check("audit.4")
+
+# %% [markdown]
+# ### Exercise 5: who was it?
+#
+# *Bug hunt.* A colleague reads the user from Mosquitto's log with the function below, and quarantines whoever it names. A client chooses its own **id**, and somebody chose well:
+
+# %% tags=["go-deeper"]
+import re
+
+def colleagues(line):
+    """Return the user: with mistakes."""
+    found = re.search(r"New client connected from \S+ as .+? \(p5, c\d, k\d+, u'(.*?)'\)", line)
+    return found[1] if found else None
+
+begin = "1772366400: New client connected from 127.0.0.1:40000 as "
+colleagues(begin + "x (p5, c1, k30, u'admin'). (p5, c1, k30, u'sensor-003').")
+
+# %% [markdown]
+# Write **who**: the user name that *Mosquitto* wrote, or `None` where a line tells of no new session, or of one without a user. Ids and topics are the client's to choose; the user comes from its certificate. Each line begins with its time, in seconds.
+#
+# Example: the line above is of `"sensor-003"`. Stuck? `lab.hint("audit.5")`.
+
+# %% exercise="audit.5" kind="bug-hunt" tags=["go-deeper"]
+import re
+
+def who(line):
+    """Return the user whom a line of the log lets in, or None."""
+    # BEGIN SOLUTION
+    found = re.fullmatch(r"\d+: New client connected from \S+ as .+ \(p\d+, c\d+, k\d+, u'(.*)'\)\.", line)
+    return found[1] if found else None
+    # END SOLUTION
+
+
+# %% tags=["go-deeper"]
+lab.hand_in(who)
+lab.check("audit.5")
+
+# %% [markdown]
+# labkit's twin is **parse_line** in `labkit/broker/log.py`. It holds each pattern against the whole line.
+
+# %% [markdown]
 # ## What you proved
 #
 # - You measured a plant by 27 rules, and found the six common mistakes by what they look like, not by what they are called.

@@ -4,31 +4,29 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from labkit.audit import BY_ID, MISTAKES, audit
 from labkit.audit.dependencies import ADVISORIES, audit_lock, older, read_lock
-from labkit.audit.privacy import NEEDS, SAMPLES, judge, minimise
-from labkit.audit.shelf import write_report
+from labkit.audit.privacy import SAMPLES, judge, minimise
 from labkit.broker import DEVICE_ACL
 from labkit.course.lab import Lab, open_lab
 from labkit.course.lessons import audit as lesson
 from labkit.course.lessons import find, slugs
 from labkit.scenarios.audited_plant import Plant, weak_plant
 from labkit.scenarios.plant_faults import choose_faults
+from tests.answers.audit import PLANS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from labkit.audit import Report
     from labkit.broker import Mosquitto
     from labkit.course.lesson import CheckResult
 
 pytestmark = pytest.mark.broker
-
-PLAN = "The file is grafana.ini; Asha changes it on Monday morning, and Ben tries the list of passwords once more."
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +63,7 @@ def check(lab: Lab, number: int) -> CheckResult:
 
 def test_nothing_done_is_not_attempted(lab: Lab) -> None:
     """Before anything was run, no exercise is attempted."""
-    assert {"not-attempted"} == {check(lab, number).status for number in (1, 2, 3)}
+    assert {"not-attempted"} == {check(lab, number).status for number in range(1, 6)}
 
 
 def test_the_six_mistakes_have_their_finders(before: Report) -> None:
@@ -105,39 +103,11 @@ def at_a_price(plant: Plant) -> None:
     plant.restart_broker(replace(plant.config, log_type="information"))
 
 
-PLANS = dict.fromkeys(("access-1", "access-2", "communication-1"), PLAN)
-
-
-@pytest.mark.parametrize(
-    ("plans", "status", "word"),
-    [
-        ({}, "failed", "0 words"),
-        ({**PLANS, "access-2": "Change it."}, "failed", "has 2 words"),
-        ({**PLANS, "access-2": BY_ID["access-2"].remedy}, "failed", "own text"),
-        ({"access-2": PLAN, "network-3": PLAN, "network-4": PLAN}, "failed", "1 of the"),
-        (PLANS, "passed", "access-1, access-2"),
-    ],
-)
-def test_plans_are_judged(  # noqa: PLR0917 - fixtures and cases
-    lab: Lab, mended: Report, before: Report, plans: Mapping[str, str], status: str, word: str
-) -> None:
-    """Three mended items pass with a plan each; none, a short one, a copied one, and those of others are told."""
-    folder = lab.workspace.path(lesson.SHELF)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_report(folder / "before.json", before)
-    write_report(folder / "after.json", mended)
-    (folder / "plans.json").write_text(json.dumps(plans))
-    result = check(lab, 1)
-    assert (status, True) == (result.status, word in result.observed), result
-
-
-@pytest.fixture(scope="module")
-def mended(lab: Lab, plant: Plant, before: Report) -> Report:
-    """Return the audit after three things were mended; the plant is made weak again."""
-    after = lesson.remediate(lab, plant, before, three, PLANS)
-    assert "passed" == check(lab, 1).status
+def test_three_mended_things_pass(lab: Lab, plant: Plant, before: Report) -> None:
+    """A plant that was mended in three places passes, each with its plan."""
+    lesson.remediate(lab, plant, before, three, PLANS)
     make_weak(plant)
-    return after
+    assert "passed" == check(lab, 1).status
 
 
 @pytest.mark.parametrize(
@@ -172,48 +142,6 @@ def test_a_stub_leaves_nothing(lab: Lab, plant: Plant, before: Report) -> None:
 # --- exercise 2 ---------------------------------------------------------------------------------------------------
 
 
-def forbidding(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """Name what may not leave."""
-    private = {"wifi", "gps", "owner", "device_id", "firmware", "motion"}
-    rest = {key: value for key, value in payload.items() if key not in private}
-    return {**rest, **minimise(payload)}
-
-
-def exact(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """Round nothing."""
-    return {need.field: payload[need.field] for need in NEEDS if need.field in payload}
-
-
-def silent(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """Let nothing leave."""
-    return {}
-
-
-def invented(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """Send a round number that nobody has measured."""
-    return {**minimise(payload), "humidity": 5}
-
-
-@pytest.mark.parametrize(
-    ("answer", "status", "word"),
-    [
-        (minimise, "passed", "nothing left the device"),
-        (forbidding, "failed", "bluetooth_neighbours"),
-        (exact, "failed", "finer"),
-        (silent, "failed", "is needed"),
-        (invented, "failed", "not what the device has measured"),
-        (lambda _: "nothing", "failed", "not a dict"),
-    ],
-)
-def test_payloads_are_minimised(
-    lab: Lab, answer: Callable[[Mapping[str, Any]], Any], status: str, word: str
-) -> None:
-    """What is needed, coarsely, passes; a list of what may not leave, precision, silence and inventions are told."""
-    lesson.shrink(lab, answer)
-    result = check(lab, 2)
-    assert (status, True) == (result.status, word in result.observed), result
-
-
 def test_our_own_twin_is_minimal() -> None:
     """Our minimise passes our judge for each reading, and NaN never leaves."""
     for sample in SAMPLES:
@@ -222,32 +150,6 @@ def test_our_own_twin_is_minimal() -> None:
 
 
 # --- exercise 3 ---------------------------------------------------------------------------------------------------
-
-
-def by_words(pins: Any, advisories: Any) -> set[str]:
-    """Compare versions as words."""
-    return {p.name for p in pins for a in advisories if p.name == a.package and p.version < a.fixed}
-
-
-def right(pins: Any, advisories: Any) -> set[str]:
-    """Compare versions as numbers."""
-    return {p.name for p in pins for a in advisories if p.name == a.package and older(p.version, a.fixed)}
-
-
-@pytest.mark.parametrize(
-    ("answer", "status", "word"),
-    [
-        (right, "passed", "no hole"),
-        (by_words, "failed", "idna"),
-        (lambda *_: set(), "failed", "among those"),
-        (lambda pins, _: {p.name for p in pins}, "failed", "no hole on the list"),
-    ],
-)
-def test_holes_are_found(lab: Lab, answer: Callable[..., Any], status: str, word: str) -> None:
-    """Numbers find the holes; words miss one, and everything is too much."""
-    lesson.search_locks(lab, answer)
-    result = check(lab, 3)
-    assert (status, True) == (result.status, word in result.observed), result
 
 
 def test_our_own_lock_is_sound() -> None:

@@ -100,11 +100,7 @@ class TestEveryLesson:
         assert 8 <= len(lesson.quizzes["questions"]) <= 12
 
 
-PENDING = {*slugs()[5:]} - {"esp32-flashing", "firmware-signing", "provisioning", "revocation"}
-"""Lessons that have two exercises yet and will have five."""
-
-
-@pytest.mark.parametrize("slug", [slug for slug in slugs() if slug not in PENDING])
+@pytest.mark.parametrize("slug", slugs())
 def test_there_is_enough_to_do(slug: str) -> None:
     """A lesson has five exercises or more, of three kinds or more; two are required, and each says why it matters."""
     checks = find(slug).checks
@@ -114,7 +110,7 @@ def test_there_is_enough_to_do(slug: str) -> None:
     assert [check.id for check in checks if not (check.why.endswith(".") and 1 <= check.minutes <= 20)] == []
 
 
-@pytest.mark.parametrize("slug", [slug for slug in slugs() if slug not in PENDING])
+@pytest.mark.parametrize("slug", slugs())
 def test_exercises_are_of_the_kind_that_their_cells_say(slug: str) -> None:
     """An exercise is of the same kind in the lesson's data and in the notebook, and the notebook has them in order."""
     (source,) = Path("notebooks/source").glob(f"*_{slug}.py")

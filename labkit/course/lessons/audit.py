@@ -14,7 +14,9 @@ from labkit.audit.shelf import read_report, write_report
 from labkit.clock import SYSTEM_CLOCK
 from labkit.course.lab import ready_authority
 from labkit.course.lesson import Check, CheckResult, Claim, Lesson
+from labkit.course.lessons.audit_exercises import MORE
 from labkit.course.lessons.audit_questions import PREDICTIONS, QUESTIONS
+from labkit.course.shelf import failed, not_attempted
 from labkit.errors import LessonUnknownError, ReportUnreadableError
 from labkit.outcome import ACCEPTED, Outcome
 from labkit.workspace import make_folder, write_atomic
@@ -123,29 +125,26 @@ def _check_remediation(lab: Lab) -> CheckResult:
     """Hold both reports against each other, and look whether each mended item has its plan."""
     folder = lab.workspace.path(SHELF)
     if not (folder / "after.json").exists():
-        return CheckResult(
-            "not-attempted", expected="complete PLANS and mend(), then run the cell below them"
-        )
+        return not_attempted("complete PLANS and mend(), then run the cell below them")
     try:
         before, after = (read_report(folder / name) for name in ("before.json", "after.json"))
         plans = json.loads((folder / "plans.json").read_text(encoding="utf-8"))
     except (ReportUnreadableError, OSError, ValueError) as error:
-        return CheckResult("failed", observed=f"a report can't be read: {error}", advice="run the cell again")
+        return failed("unreadable", f"a report can't be read: {error}", expected="two reports and plans", advice="run the cell again")  # fmt: skip
     changes = compare(before, after)
     mended = [change.item.id for change in changes if change.kind == "mended"]
     if broken := [change for change in changes if change.kind == "broken"]:
         first = broken[0]
-        return CheckResult(
-            "failed",
-            observed=f"{first.item.id} did not fail before, and fails now: {first.new[0].what}",
+        return failed(
+            "something-broken",
+            f"{first.item.id} did not fail before, and fails now: {first.new[0].what}",
             expected="what was right stays right",
             advice="which of your steps touched it? lab.reset() brings the weak plant back",
         )
     if len(mended) < LEAST_MENDED:
-        return CheckResult(
-            "failed",
-            observed=f"{len(mended)} items that failed pass now"
-            + (f": {', '.join(mended)}" if mended else ""),
+        return failed(
+            "too-few-mended",
+            f"{len(mended)} items that failed pass now" + (f": {', '.join(mended)}" if mended else ""),
             expected=f"at least {LEAST_MENDED}",
             advice="read the evidence of the items that you meant to mend: what does it still say?",
         )
@@ -157,22 +156,22 @@ def _judge_plans(mended: Sequence[str], plans: object) -> CheckResult:
     for item in mended[:LEAST_MENDED] if len(written) < LEAST_MENDED else [i for i in mended if i in written]:
         text = str(written.get(item, "")).strip()
         if len(text.split()) < LEAST_WORDS:
-            return CheckResult(
-                "failed",
-                observed=f"the plan for {item} has {len(text.split())} words",
+            return failed(
+                "plan-too-short",
+                f"the plan for {item} has {len(text.split())} words",
                 expected="a paragraph a mended item: what is wrong here, who does what, and how you see that it is done",
                 advice="write it for somebody who has to do it on Monday",
             )
         if text in {BY_ID[item].remedy, " ".join(BY_ID[item].steps)}:
-            return CheckResult(
-                "failed", observed=f"the plan for {item} is the checklist's own text", expected="a plan for this plant",
+            return failed(
+                "plan-copied", f"the plan for {item} is the checklist's own text", expected="a plan for this plant",
                 advice="name the file, the person and the day",
             )  # fmt: skip
     planned = [item for item in mended if item in written]
     if len(planned) < LEAST_MENDED:
-        return CheckResult(
-            "failed",
-            observed=f"{len(planned)} of the {len(mended)} mended items have a plan",
+        return failed(
+            "too-few-plans",
+            f"{len(planned)} of the {len(mended)} mended items have a plan",
             expected=f"at least {LEAST_MENDED} with one",
             advice="the keys of PLANS are ids of items",
         )
@@ -211,13 +210,11 @@ def _check_privacy(lab: Lab) -> CheckResult:
     """Judge what the reader's function made of each reading."""
     path = lab.workspace.path(SHELF, "payloads.json")
     if not path.exists():
-        return CheckResult("not-attempted", expected="complete less(), then run the cell below it")
+        return not_attempted("complete less(), then run the cell below it")
     try:
         results = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        return CheckResult(
-            "failed", observed=f"the results can't be read: {error}", advice="run the cell again"
-        )
+        return failed("unreadable", f"the results can't be read: {error}", expected="a list of three readings", advice="run the cell again")  # fmt: skip
     looks = {
         "too-much": "do you name what may leave, or what may not? The third reading has a field that is new",
         "too-fine": "to which multiple is it rounded? The table has the steps",
@@ -228,8 +225,8 @@ def _check_privacy(lab: Lab) -> CheckResult:
     for number, findings in enumerate(_privacy(results), start=1):
         if findings:
             first = findings[0]
-            return CheckResult(
-                "failed", observed=f"reading {number}, {first.subject}: {first.message}",
+            return failed(
+                first.rule, f"reading {number}, {first.subject}: {first.message}",
                 expected="what somebody needs, as coarse as they can use it, and nothing else", advice=looks[first.rule],
             )  # fmt: skip
     return CheckResult("passed", observed="three readings, and nothing left the device that nobody needs")
@@ -282,26 +279,24 @@ def _check_holes(lab: Lab) -> CheckResult:
     """Compare what the reader's function found with what is there."""
     path = lab.workspace.path(SHELF, "holes.json")
     if not path.exists():
-        return CheckResult("not-attempted", expected="complete holes(), then run the cell below it")
+        return not_attempted("complete holes(), then run the cell below it")
     try:
-        ours, old = json.loads(path.read_text(encoding="utf-8"))
+        ours, old = ([str(name) for name in found] for found in json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        return CheckResult(
-            "failed", observed=f"the result can't be read: {error}", advice="run the cell again"
-        )
+        return failed("unreadable", f"the result can't be read: {error}", expected="names, for each of two locks", advice="run the cell again")  # fmt: skip
     for name, result, wanted in (
         ("our lock", ours, _known(lock_text())),
         ("the old lock", old, _known(OLD_LOCK)),
     ):
         if missing := sorted(set(wanted) - set(result)):
-            return CheckResult(
-                "failed", observed=f"in {name}, {missing[0]} has a hole and is not among those found",
+            return failed(
+                "hole-missed", f"in {name}, {missing[0]} has a hole and is not among those found",
                 expected="the names of all packages that are older than the version that mended a hole",
                 advice="9 is less than 16, and '9' is not less than '16'",
             )  # fmt: skip
         if stray := sorted(set(result) - set(wanted)):
-            return CheckResult(
-                "failed", observed=f"in {name}, {stray[0]} was found, and it has no hole on the list",
+            return failed(
+                "no-hole", f"in {name}, {stray[0]} was found, and it has no hole on the list",
                 expected="only packages that are older than the version that mended a hole",
                 advice="10 is more than 5, and '10' is not more than '5'",
             )  # fmt: skip
@@ -326,6 +321,9 @@ CHECKS = (
             ),
         ),
         _check_remediation,
+        why="A finding that nobody mends, or that nobody measures again, is a sentence in a drawer.",
+        kind="defend-it",
+        minutes=15,
     ),
     Check(
         "audit.2",
@@ -336,6 +334,9 @@ CHECKS = (
             "round(value / step) * step is the nearest multiple of a step.",
         ),
         _check_privacy,
+        why="What was never sent can't be stolen, and needs no key.",
+        kind="fill-in",
+        minutes=8,
     ),
     Check(
         "audit.3",
@@ -346,7 +347,12 @@ CHECKS = (
             "tuple(map(int, text.split('.'))) can be compared with another such tuple. One version here ends in a word.",
         ),
         _check_holes,
+        why="Versions that are compared as words hide the holes that a scanner is there to find.",
+        kind="bug-hunt",
+        required=False,
+        minutes=8,
     ),
+    *MORE,
 )
 
 

@@ -191,7 +191,7 @@ def vault(*, signed: bool = True, key: int = 0, **fuses: int) -> Callable[[Lab],
     return give
 
 
-LOCKED = {"ABS_DONE_1": 1, "JTAG_DISABLE": 1}
+LOCKED: dict[str, Any] = {"ABS_DONE_1": 1, "JTAG_DISABLE": 1}
 
 # --- 3: a colleague's policy ----------------------------------------------------------------------------------------
 

@@ -46,6 +46,7 @@ _COMMANDS = {
     "grade": ("grading", "Grade a folder of submissions: a table, and feedback for each student."),
     "release": ("grading", "Export a copy of the course for students: without solutions."),
     "site": ("site", "Build the course as a site, with every lesson executed; show it."),
+    "nbgrader": ("nbgrader", "Take the graded exercises to nbgrader."),
     "status": ("state", "Show what the lab holds and what is running."),
     "reset": ("state", "Start over, or go back to a checkpoint."),
     "doctor": ("state", "Look for every tool the course uses and say what is missing."),

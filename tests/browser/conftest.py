@@ -163,7 +163,7 @@ def watched(chromium: Any, *, width: int, height: int, dark: bool = False) -> It
 
     context.route("**/*", routed)
     page = context.new_page()
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(30_000)
     page.on("console", lambda said: seen.complaints.append(said.text) if said.type == "error" else None)
     page.on("pageerror", lambda error: seen.complaints.append(str(error)))
     try:

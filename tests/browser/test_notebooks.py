@@ -78,7 +78,7 @@ def touch_widget(lab: LabPage) -> None:
     cell = lab.index("lab.predict(")
     lab.run(cell)
     node = lab.node(cell)
-    radio = node.wait_for_selector("input[type=radio]")
+    radio = node.wait_for_selector("input[type=radio]:not(:checked)")
     radio.click()
     node.wait_for_selector("text=Recorded:")
 

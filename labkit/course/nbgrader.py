@@ -71,7 +71,8 @@ def write_source(source: Source, folder: Path) -> Path:
         cell.source = _marked(cell.source)
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
-    wanted = {_grade_id(item.id) for item in (*exercise.checks, *exercise.rubrics)}
+    names = [check.id for check in exercise.checks] + [rubric.id for rubric in exercise.rubrics]
+    wanted = set(map(_grade_id, names))
     if missing := sorted(wanted - seen):
         raise NotebookError(
             f"{source.path.name}: no cell grades {missing[0]}.",
@@ -89,7 +90,13 @@ def write_source(source: Source, folder: Path) -> Path:
 
 def _metadata(cell: Any, exercise: Exercise, seen: set[str]) -> dict[str, Any]:
     given = cell.metadata
-    plain = {"schema_version": SCHEMA, "grade": False, "solution": False, "locked": False, "task": False}
+    plain: dict[str, Any] = {
+        "schema_version": SCHEMA,
+        "grade": False,
+        "solution": False,
+        "locked": False,
+        "task": False,
+    }
     if name := given.get("exercise"):
         plain |= {"grade_id": f"{_grade_id(name)}-answer", "solution": True}
     elif name := given.get("written"):

@@ -429,7 +429,7 @@ COMMAND = Answers(
         Wrong("by-pattern", code("read_interval", "import re\ndef read_interval(p, a, b):\n    m = re.fullmatch(rb'{\"seconds\": (\\d+)}', p)\n    if m and a <= int(m[1]) <= b: return int(m[1])\n    raise ValueError\n"), "good-refused"),
         Wrong("evaluates", code("read_interval", "def read_interval(p, a, b):\n    v = eval(p)['seconds']\n    if a <= v <= b: return v\n    raise ValueError\n"), "crashes"),
         Wrong("kills-itself", code("read_interval", "import os\ndef read_interval(*a):\n    os.kill(os.getpid(), 9)\n"), "hangs"),
-        Wrong("forges-replies", code("read_interval", "import json, os\ndef read_interval(*a):\n    [os.write(n, json.dumps([{'value': 30, 'error': '', 'kinds': []}] * 80).encode()) for n in range(1, 9)]\n    os._exit(0)\n"), "hangs"),
+        Wrong("forges-replies", code("read_interval", "import contextlib, json, os\ndef read_interval(*a):\n    for n in range(1, 9):\n        with contextlib.suppress(OSError):  # not all of them are open, and which depends on what confines it\n            os.write(n, json.dumps([{'value': 30, 'error': '', 'kinds': []}] * 80).encode())\n    os._exit(0)\n"), "hangs"),
         Wrong("hangs", code("read_interval", "def read_interval(*a):\n    while True: pass\n"), "hangs", slow=True),
         Wrong("syntax", code("read_interval", "def read_interval(*a:\n    return 30\n"), "crashes"),
         Wrong("another-name", code("read_interval", "def interval(*a):\n    return 30\n"), "crashes"),

@@ -236,17 +236,21 @@ def main() -> int:
     own = load_extra(exercise.slug, Path(spec["extra"]) if spec["extra"] else None)
     checks = {check.id: check for check in (*exercise.checks, *own)}
     # A kernel that lets us have one sandbox may refuse a second one within.
-    if spec["around"] and run([*spec["around"], "/usr/bin/true"], check=False).returncode == 0:
+    apart = bool(spec["around"]) and run([*spec["around"], "/usr/bin/true"], check=False).returncode == 0
+    if apart:
         confine(spec["around"])
     tell(token=spec["token"], ready=True)
-    for name in spec["checks"]:
-        tell(token=spec["token"], begin=name)
-        try:
-            with Work(exercise, Path(spec["root"]), spec["student"]) as work:
-                result = asdict(attempt(checks[name], work))
-        except Exception as error:  # noqa: BLE001 - a fault of the check: this one fails, the others are judged
-            result = asdict(_stumbled(error))
-        tell(token=spec["token"], id=name, result=result)
+    # What a student's function starts ends with its own sandbox, so the broker or service of one check is good for the
+    # next. Without that sandbox each check begins with nothing.
+    for names in [spec["checks"]] if apart else [[name] for name in spec["checks"]]:
+        with Work(exercise, Path(spec["root"]), spec["student"]) as work:
+            for name in names:
+                tell(token=spec["token"], begin=name)
+                try:
+                    result = asdict(attempt(checks[name], work))
+                except Exception as error:  # noqa: BLE001 - the check's own fault: this one fails, the others are judged
+                    result = asdict(_stumbled(error))
+                tell(token=spec["token"], id=name, result=result)
         if spec["alone"]:  # nobody who came with one check stays for the next
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(-1, signal.SIGKILL)

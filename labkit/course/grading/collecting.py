@@ -238,7 +238,7 @@ def _whose(found: Submission, says: str, roster: dict[str, str] | None) -> Submi
     else:
         student = says if _ID.fullmatch(says) else plain_id(found.submitter)
     if says and says != student:
-        notes = (*notes, f"says that it is {says[:40]!r}'s; graded as {student!r}'s variant")
+        notes = (*notes, f"says that it is by {says[:40]!r}; graded with the variant of {student!r}")
     return replace(found, student=student, notes=notes)
 
 

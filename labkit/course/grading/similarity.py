@@ -103,14 +103,18 @@ def pairs(
 
 
 def _work(result: Result, folder: Path, exercise: Exercise, pattern: Notebook | None) -> _Work:
+    given = {cell.name: cell.source for cell in pattern.cells} if pattern else {}
+    # A name that everybody was given, such as `plant.operator`, tells nothing where it is somebody's value too.
+    common = {word for source in given.values() for word in re.findall(r"[\w-]+", source)}
     values = {
         str(value): name
         for name, value in _flat(exercise.variant(result.student).values)
-        if len(str(value)) >= (4 if isinstance(value, int) else 5) and not isinstance(value, bool)
+        if len(str(value)) >= (4 if isinstance(value, int) else 5)
+        and not isinstance(value, bool)
+        and str(value) not in common
     }
     work = _Work(result.student, values)
     cells = _cells(folder / "submitted.json")
-    given = {cell.name: cell.source for cell in pattern.cells} if pattern else {}
     texts = {
         _CODE: [source for name, source in cells if source != given.get(name)],
         _TEXT: list(result.written.values()),

@@ -62,7 +62,7 @@ def test_packs_say_whose_they_are_where_the_platform_does_not(tmp_path: Path) ->
     found = {one.submitter: one for one in collect(tmp_path, known=KNOWN)}
     assert ("al123", ()) == (found["Ada Lovelace"].student, found["Ada Lovelace"].notes)
     assert "bob" == found["bob"].student
-    assert ("says that it is 'al123''s; graded as 'bob''s variant",) == found["bob"].notes
+    assert ("says that it is by 'al123'; graded with the variant of 'bob'",) == found["bob"].notes
 
 
 def test_a_roster_decides(tmp_path: Path) -> None:

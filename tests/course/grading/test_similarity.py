@@ -47,13 +47,15 @@ def kept(folder: Path, student: str, code: str, *, text: str = "") -> tuple[Resu
     return Result(student, student, "sample", "graded", written={"sample.D1": text} if text else {}), place
 
 
-def pairs(*works: tuple[Result, Path]) -> dict[tuple[str, str], similarity.Pair]:
+def pairs(
+    *works: tuple[Result, Path], given: intake.Notebook = GIVEN
+) -> dict[tuple[str, str], similarity.Pair]:
     """Return the pairs that are alike."""
     found = similarity.pairs(
         [result for result, _ in works],
         [place for _, place in works],
         {"sample": EXERCISE},
-        {"sample": GIVEN},
+        {"sample": given},
     )
     return {(pair.first, pair.second): pair for pair in found}
 
@@ -71,6 +73,15 @@ def test_values_of_anothers_variant_tell(tmp_path: Path) -> None:
     assert hers != his
     found = pairs(kept(tmp_path, "ada", f"x = {hers!r}"), kept(tmp_path, "bob", f"x = {hers!r}"))
     assert (f"bob's work holds {hers!r}, device of ada's variant",) == found["ada", "bob"].foreign
+
+
+def test_a_word_that_everybody_was_given_tells_nothing(tmp_path: Path) -> None:
+    """A value that stands in the exercise's own cells is in everybody's work, and points at nobody."""
+    hers = EXERCISE.variant("ada").device
+    works = (kept(tmp_path, "ada", f"x = {hers!r}"), kept(tmp_path, "bob", f"x = {hers!r}"))
+    assert pairs(*works)["ada", "bob"].foreign
+    given = intake.Notebook((intake.Cell("code", f"print({hers!r})", "setup"),))
+    assert {} == pairs(*works, given=given)
 
 
 def test_ones_own_values_are_no_difference(tmp_path: Path) -> None:

@@ -256,6 +256,7 @@ def _broken(cells: Sequence[Any], sections: Sequence[str]) -> Iterator[tuple[boo
     )
     yield "lab.close()" not in (code[-1].source if code else ""), "the last code cell closes the lab"
     yield bool(re.search(r"!\[\s*\]\(", prose)), "a picture has no alternative text"
+    yield bool(re.search(r"^\|\s*\|.*\n\|\s*-", prose, re.MULTILINE)), "a column of a table has no heading"
     yield (
         "PRIVATE KEY" in prose + "".join(cell.source for cell in code),
         "key material has no place in a notebook",

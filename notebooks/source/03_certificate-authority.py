@@ -443,7 +443,7 @@ print("the old intermediate, looked up in the root's list:", verify(old_ca, trus
 # %% [markdown]
 # ## Own authority, or somebody else's?
 #
-# | | your own, as here | a managed IoT service (AWS IoT, Azure) | a public CA (Let's Encrypt) |
+# | what matters | your own, as here | a managed IoT service (AWS IoT, Azure) | a public CA (Let's Encrypt) |
 # | --- | --- | --- | --- |
 # | for device certificates | yes | yes, and it registers your own CA too | no: they certify host names, for weeks, to servers |
 # | for the broker | yes, if you control every client | it is theirs | yes: browsers and phones know it |

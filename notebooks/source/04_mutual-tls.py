@@ -68,7 +68,7 @@ old.broker.stop()
 # %% [markdown]
 # From any computer in the world, *is* the thief `sensor-001`. The broker refuses wrong passwords, so it is doing its job; and TLS did what it promised, which was to prove the *broker*. A password is a secret that you must show to use it, and what is shown can be copied.
 #
-# | | password | certificate and key |
+# | what matters | password | certificate and key |
 # | --- | --- | --- |
 # | to prove who you are, you | show the secret | sign with it, and keep it |
 # | what the broker keeps | a hash of every password | nothing secret about devices |

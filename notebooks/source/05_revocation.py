@@ -394,7 +394,7 @@ hall.broker.stop()
 # %% [markdown]
 # ## List, question, or short life?
 #
-# | | a list (CRL) | a question (OCSP) | a short life |
+# | what matters | a list (CRL) | a question (OCSP) | a short life |
 # | --- | --- | --- | --- |
 # | the broker learns of it | at the next reload | at the next handshake, or with the answer that the client brings (stapling) | never; it waits |
 # | a stolen device is welcome for | minutes, if you reload | minutes | what is left of its days |

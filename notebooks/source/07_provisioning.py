@@ -253,7 +253,7 @@ Table("The registry begins like this", ("device", "state", "batch", "certificate
 # %% [markdown]
 # The worker processes sign with the key of the **intermediate**, never with the root's, and the archive holds private keys: it is the most valuable file of the house until the last device is flashed. Which way fits whom?
 #
-# | | factory line | first boot with a token | contract manufacturer that you don't trust | token platform, with a public CA |
+# | what matters | factory line | first boot with a token | contract manufacturer that you don't trust | token platform, with a public CA |
 # | --- | --- | --- | --- | --- |
 # | the key is made | on the line | in the device | in the device | there is none; the token is the secret |
 # | who could copy it | everybody at the line | nobody | nobody | everybody who sees it |
@@ -460,7 +460,7 @@ platform.forget("sensor-011")
 platform.tokens
 
 # %% [markdown]
-# | | token | certificate |
+# | what matters | token | certificate |
 # | --- | --- | --- |
 # | shown at each connection | yes, to whoever asks for it | never; it is used to sign |
 # | out of a dump of the flash | works from anywhere (`token-travels`) | the same, unless the flash is encrypted |

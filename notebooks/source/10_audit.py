@@ -348,7 +348,7 @@ lab.claim("certificate-door", found(doors["certificates"], "communication-4"))
 # %% [markdown]
 # The same encryption, the same verified broker, no default password on either. The difference is one line: who is asked *what* before MQTT begins. So the decision is not "secure or insecure". Write it as one: *context, options, outcome, price, date on which it is looked at again*.
 #
-# | | tokens will do | certificates, from the first day |
+# | what matters | tokens will do | certificates, from the first day |
 # | --- | --- | --- |
 # | how many, for how long | dozens, months | thousands, or years |
 # | who holds the devices | we do | anybody |

@@ -101,6 +101,7 @@ def test_solved_copy_has_the_solution() -> None:
         ("lab.close()", "pass", "closes the lab"),
         ("lab.summary()", "!ls", "shell"),
         ("# Read it from the leaves", "# ![](x.png) Read it", "alternative text"),
+        ("# Read it from the leaves", "# | | a |\n# | - | - |\n# | 1 | 2 |\n#\n# Read it", "no heading"),
         ("# Read it from the leaves", "# -----BEGIN PRIVATE KEY-----", "key material"),
         ("lab.summary()", "1\n\n# %%\n2\n\n# %%\n3\n\n# %%\n4", "in a row"),
         ("lab.summary()", "x = (", "parse"),

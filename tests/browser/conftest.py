@@ -1,0 +1,172 @@
+"""A real browser on a real JupyterLab: one of each for the whole folder, on this machine alone."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from labkit.clock import Deadline
+from labkit.course import notebooks
+from labkit.ports import reserve_port
+from tests.browser.lab_page import LabPage
+from tests.conftest import missing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+COURSE = Path(__file__).resolve().parents[2]
+SHOTS = COURSE / "build" / "screenshots"
+"""Where pictures of the lessons are kept: build artefacts, to be looked at."""
+
+TOKEN = "test"
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """Return a running Chromium."""
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if program is None:
+        missing("no Chromium is on this machine; apt install chromium")
+    if importlib.util.find_spec("playwright") is None:
+        missing("Playwright is not installed; python3 lab.py extras browser")
+    from playwright.sync_api import sync_playwright
+
+    quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=program, args=[*quiet, "--disable-sync"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def course(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a copy of the notebooks, student's and solved, that a browser may write to."""
+    folder = tmp_path_factory.mktemp("course")
+    shelves = [("source", "."), ("exercises/source", "exercises")]
+    for source, target in shelves:
+        for each in notebooks.sources(COURSE / "notebooks" / source):
+            for kind, text in (("", notebooks.student(each)), ("solved", notebooks.solved(each))):
+                path = folder / "notebooks" / target / kind / each.notebook_name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text, encoding="utf-8")
+    (folder / "notebooks" / "source").mkdir()  # what says that this is the course
+    return folder
+
+
+@pytest.fixture(scope="session")
+def server(course: Path) -> Iterator[str]:
+    """Return the address of JupyterLab on that copy, as `labkit lab` starts it."""
+    settings = course / "settings"
+    tracker = settings / "@jupyterlab" / "notebook-extension" / "tracker.jupyterlab-settings"
+    tracker.parent.mkdir(parents=True)
+    # Cells out of sight leave the page otherwise, and nobody can look at them.
+    tracker.write_text(json.dumps({"windowingMode": "none"}), encoding="utf-8")
+    with reserve_port() as port:
+        pass  # JupyterLab binds without SO_REUSEADDR
+    env = {
+        **os.environ,
+        "LABKIT_COURSE": str(course),
+        "LABKIT_WORKSPACE": str(course / "workspace"),
+        "JUPYTERLAB_SETTINGS_DIR": str(settings),
+        "JUPYTERLAB_WORKSPACES_DIR": str(course / "views"),
+        "JUPYTER_CONFIG_DIR": str(course / "config"),
+        "JUPYTER_DATA_DIR": str(course / "data"),
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+    }
+    argv = [
+        sys.executable, "-m", "labkit", "lab", "--no-browser", f"--ServerApp.port={port}", "--ServerApp.port_retries=0",
+        f"--IdentityProvider.token={TOKEN}", "--LabApp.expose_app_in_browser=True",
+    ]  # fmt: skip
+    log = course / "server.log"
+    with log.open("wb") as out, subprocess.Popen(argv, env=env, stdout=out, stderr=out, cwd=course) as child:
+        try:
+            wait_for(f"http://127.0.0.1:{port}/api?token={TOKEN}", child, log)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            child.terminate()
+            child.wait(timeout=30)
+
+
+def wait_for(url: str, child: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait until a server answers."""
+    deadline = Deadline(90)
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=5):  # noqa: S310 - our own
+                return
+        except (urllib.error.URLError, OSError):
+            assert child.poll() is None, log.read_text(encoding="utf-8")[-2000:]
+            assert not deadline.passed, log.read_text(encoding="utf-8")[-2000:]
+            deadline.pause(0.2)
+
+
+@pytest.fixture(scope="session")
+def lab_page(chromium: Any, server: str) -> Iterator[LabPage]:
+    """Return JupyterLab in a page that all tests of a run share; each opens and closes its notebooks."""
+    with watched(chromium, width=1280, height=900) as (page, seen):
+        lab = LabPage(page, server, TOKEN, seen)
+        lab.load()
+        yield lab
+
+
+@pytest.fixture
+def lab(lab_page: LabPage) -> Iterator[LabPage]:
+    """Return JupyterLab with nothing open; afterwards nothing complained, and nothing left this machine."""
+    lab_page.seen.clear()
+    yield lab_page
+    lab_page.close_all()
+    assert lab_page.seen.problems() == []
+
+
+class Seen:
+    """What a page said and where it went."""
+
+    def __init__(self) -> None:
+        self.complaints: list[str] = []
+        self.strangers: list[str] = []
+
+    def clear(self) -> None:
+        """Forget."""
+        self.complaints.clear()
+        self.strangers.clear()
+
+    def problems(self) -> list[str]:
+        """Return errors of the console, and addresses outside this machine."""
+        return [*self.complaints, *self.strangers]
+
+
+@contextmanager
+def watched(chromium: Any, *, width: int, height: int, dark: bool = False) -> Iterator[tuple[Any, Seen]]:
+    """Open a page that is watched: errors of its console, and every request that is not for this machine."""
+    seen = Seen()
+    scheme = "dark" if dark else "light"
+    context = chromium.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+
+    def routed(route: Any) -> None:
+        url = route.request.url
+        if url.startswith(("http://127.0.0.1:", "data:", "blob:")):
+            route.continue_()
+        else:
+            seen.strangers.append(url)
+            route.abort()
+
+    context.route("**/*", routed)
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    page.on("console", lambda said: seen.complaints.append(said.text) if said.type == "error" else None)
+    page.on("pageerror", lambda error: seen.complaints.append(str(error)))
+    try:
+        yield page, seen
+    finally:
+        context.close()

@@ -117,7 +117,7 @@ def test_a_node_ends_with_its_guard_and_nothing_is_left(stage: list[Subject], cl
     assert 5 <= len(ours)  # two nodes and their children, three guards aside
     cluster.check()
     psutil.Process(node.pid).parent().kill()  # type: ignore[union-attr]
-    deadline = Deadline(5.0)
+    deadline = Deadline(60.0)
     while cluster.alive and not deadline.passed:
         deadline.pause(0.05)
     with pytest.raises(BrokerGoneError, match=re.escape(node.name)):

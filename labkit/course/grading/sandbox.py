@@ -185,15 +185,14 @@ def _bwrap(view: View) -> list[str]:
         "--unshare-uts", "--hostname", "lab", "--die-with-parent", "--new-session", "--clearenv",
         "--dev", "/dev", "--size", str(16 << 20), "--tmpfs", _SHARED, "--proc", "/proc", "--dir", TMP,
     ]  # fmt: skip
-    for inside, place in system().items():
+    binds = {inside: ("--ro-bind", place) for inside, place in {**system(), **view.readable}.items()}
+    binds |= {inside: ("--bind", place) for inside, place in view.writable.items()}
+    # Folders before what lies in them: the course may live below /tmp, which is the sandbox's own.
+    for inside, (how, place) in sorted(binds.items(), key=lambda bind: len(Path(bind[0]).parts)):
         if place.is_symlink() and place.parent == Path("/"):
             words += ["--symlink", str(place.readlink()), inside]
         else:
-            words += ["--ro-bind", str(place), inside]
-    for inside, place in view.readable.items():
-        words += ["--ro-bind", str(place), inside]
-    for inside, place in view.writable.items():
-        words += ["--bind", str(place), inside]
+            words += [how, str(place), inside]
     words += ["--remount-ro", "/dev", "--remount-ro", "/"]
     for name, value in view.env.items():
         words += ["--setenv", name, value]

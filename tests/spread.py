@@ -12,6 +12,8 @@ LONGEST = (
     "tests/audit/test_plant.py",
     "tests/lab/test_lab_script.py",
     "tests/firmware/test_host.py",
+    "tests/browser/test_notebooks.py",
+    "tests/course/site/test_built.py",
 )
 """Files that take more than half a minute, longest first: begun last, one would leave the other cores idle."""
 

@@ -225,3 +225,23 @@ def test_who_works_here_is_remembered(workspace: Workspace, monkeypatch: pytest.
     assert "ada" == whose(workspace)
     monkeypatch.setenv("LABKIT_STUDENT", "grace")
     assert "grace" == whose(workspace, "ada")
+
+
+@pytest.mark.parametrize(
+    ("body", "written"),
+    [
+        ("raise NotImplementedError('yours')", False),
+        ("raise NotImplementedError", False),
+        ("rows = []\n    raise NotImplementedError('yours')\n    return rows", False),
+        ("return x", True),
+        ("return x\n    raise NotImplementedError('yours')", True),
+        ("if x:\n        return 1\n    else:\n        return 2\n    raise NotImplementedError", True),
+        ("def inner():\n        return 1\n    raise NotImplementedError", False),
+        ("class Door:\n        def open(self): raise NotImplementedError\n    return x", True),
+        ("return (", True),
+        ("return " + "-" * 20_000 + "1", True),
+    ],
+)
+def test_what_is_left_of_the_stub(body: str, written: bool) -> None:  # noqa: FBT001 - a case
+    """A function that comes to the stub's line is not written; the line may stay behind a return, or in another place."""
+    assert written is Answer(f"def f(x):\n    {body}\n", "f").written

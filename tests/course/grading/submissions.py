@@ -16,12 +16,19 @@ from labkit.course.grading.collecting import collect, places
 from labkit.course.grading.confined import Limits
 from labkit.course.grading.execution import Patience
 from labkit.course.grading.keeper import PR_SET_CHILD_SUBREAPER, family
+from labkit.pki import Key
 
 if TYPE_CHECKING:
     from labkit.course.grading.results import Result
     from labkit.course.grading.sandbox import Sandbox
 
 SAMPLE = Path(__file__).with_name("sample.py")
+
+KEY = Key.generate().pem().decode()
+"""A private key, made for this run."""
+
+SECRET = KEY.splitlines()[1]
+"""A line of it that must not be found anywhere."""
 
 SETUP = """import json, os
 from pathlib import Path

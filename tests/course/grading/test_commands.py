@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import json
 import os
@@ -21,14 +22,13 @@ from labkit.course.grading import packs, release
 from labkit.course.notebooks import BEGIN, TEXT_BEGIN
 from labkit.course.solutions import RELEASED
 from labkit.workspace import Workspace
-from tests.course.grading.submissions import left_over
+from tests.course.grading.submissions import KEY, left_over
 
 if TYPE_CHECKING:
     from labkit.course.grading.sandbox import Sandbox
 
 COURSE = Path(__file__).parents[3]
 SLUG = "mtls-setup"
-KEY = "-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMGByqGSM49AgEGCCqGSM49\n-----END PRIVATE KEY-----\n"
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_a_pack_holds_evidence_and_no_key(lab: Workspace, capsys: pytest.Capture
     [
         ("notes.md", f"my key:\n{KEY}"),
         ("plan.json", json.dumps({"kty": "EC", "crv": "P-256", "d": "x"})),
-        ("form.txt", "LS0tLS1CRUdJTiBQUklWQVRFIEtFWS0tLS0tCk1JR0hBZ0VBTUJNR0J5cUdTTTQ5"),
+        ("form.txt", base64.b64encode(KEY.encode()).decode()),
     ],
     ids=["pem", "jwk", "base64"],
 )

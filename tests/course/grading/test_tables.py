@@ -16,11 +16,10 @@ from labkit.course.grading.marks import Given
 from labkit.course.grading.results import Result, Run, Verdict, load, save
 from labkit.course.scrub import Places
 from labkit.errors import RosterError
-from tests.course.grading.submissions import SAMPLE
+from tests.course.grading.submissions import KEY, SAMPLE, SECRET
 
 EXERCISE = load_exercise("sample", str(SAMPLE))
 PLACES = Places(workspace=Path("/srv/kept/ada/run/workspace"), course=Path("/srv/course"))
-KEY = "-----BEGIN EC PRIVATE KEY-----\nMHcCAQEEIKSECRET\n-----END EC PRIVATE KEY-----"
 
 
 def verdict(**more: Any) -> Verdict:
@@ -107,7 +106,7 @@ def test_platforms_get_their_columns() -> None:
 def test_a_sheet_is_filled_and_read_back(tmp_path: Path) -> None:
     """A line a criterion; points of all criteria are needed; what was filled stays when the sheet is written again."""
     text = rubrics.sheet([result(written={"sample.D1": f"=Why {KEY}"})], {"sample": EXERCISE}, {})
-    assert "SECRET" not in text
+    assert SECRET not in text
     lines = list(csv.DictReader(io.StringIO(text)))
     assert ["says why", "says how"] == [line["criterion"] for line in lines]
     path = tmp_path / "rubrics.csv"
@@ -184,7 +183,7 @@ def test_feedback_is_safe_to_open() -> None:
     )  # fmt: skip
     text = page_of(found)
     assert "<script" not in text
-    assert "SECRET" not in text
+    assert SECRET not in text
     assert "/srv/kept" not in text
     assert "\x00" not in text
     assert "default-src &#x27;none&#x27;" in text or "default-src 'none'" in text

@@ -147,11 +147,10 @@ class Seen:
 
 
 @contextmanager
-def watched(chromium: Any, *, width: int, height: int, dark: bool = False) -> Iterator[tuple[Any, Seen]]:
+def watched(chromium: Any, *, width: int, height: int) -> Iterator[tuple[Any, Seen]]:
     """Open a page that is watched: errors of its console, and every request that is not for this machine."""
     seen = Seen()
-    scheme = "dark" if dark else "light"
-    context = chromium.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+    context = chromium.new_context(viewport={"width": width, "height": height})
 
     def routed(route: Any) -> None:
         url = route.request.url

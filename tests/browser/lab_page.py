@@ -120,10 +120,6 @@ class LabPage:
         element.scroll_into_view_if_needed()
         return element
 
-    def command(self, name: str) -> None:
-        """Have JupyterLab do something."""
-        self.page.evaluate("async name => { await jupyterapp.commands.execute(name); }", name)
-
     def interrupt(self) -> None:
         """Press the stop button in the notebook's toolbar."""
         self.page.locator(

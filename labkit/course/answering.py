@@ -11,6 +11,9 @@ import os
 import sys
 from typing import Any
 
+READY = "ready"
+"""What is said first, before anything of the function's is read: whatever fails earlier is not its fault."""
+
 
 def plain(value: Any) -> Any:
     """Return a value in JSON's terms; what has none there becomes text that no judge expects."""
@@ -105,8 +108,10 @@ def problem(told: dict[str, Any]) -> Exception:
 def main() -> None:
     """Answer once."""
     back = os.fdopen(os.dup(0), "r", encoding="utf-8")
-    asked = json.loads(back.readline())
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    out.write(f"{READY}\n")
+    out.flush()
+    asked = json.loads(back.readline())
     os.dup2(2, 1)
     sys.stdout = sys.stderr
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labkit import processes
-from labkit.errors import LabError, NotebookError, ToolError
+from labkit.course.answering import READY, rich
+from labkit.errors import GraderFaultError, LabError, NotebookError
 from labkit.workspace import make_folder, write_atomic
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ SECONDS = 20.0
 """How long all cases of one question may take."""
 
 LONGEST_LINE = 1 << 20
-"""Bytes of the longest line that a function in conversation may send."""
+"""Bytes of the longest line that a function may send."""
 
 _CHILD = Path(__file__).with_name("answering.py")
 _around: tuple[str, ...] = ()
@@ -96,20 +96,12 @@ class Answer:
         Returns:
             One reply a case. A function that can't be called replies to all with the same error.
 
+        Raises:
+            GraderFaultError: Its process did not start.
+
         Does not check: what the code does in its process. Where nothing confines the judge, it runs as you.
         """
-        asked = json.dumps(
-            {"source": self.source, "name": self.name, "cases": [_plain(case) for case in cases]}
-        )
-        with tempfile.TemporaryDirectory(prefix="labkit-answer-") as folder:
-            argv: list[str | Path] = [*_around, sys.executable, "-I", _CHILD]
-            try:
-                ended = processes.run(
-                    argv, stdin=asked.encode() + b"\n", timeout=seconds, cwd=Path(folder), check=False
-                )
-            except ToolError:
-                return [self._late(seconds)] * len(cases)
-        return self._replies(ended.stdout, len(cases))
+        return self._talk({"cases": [_plain(case) for case in cases]}, len(cases), (), (), seconds)
 
     def converse(
         self,
@@ -132,39 +124,39 @@ class Answer:
             facts: JSON's values, by name.
             seconds: How long it may take.
 
+        Raises:
+            GraderFaultError: Its process did not start.
+
         Does not check: what the code does in its process; see `ask`.
         """
-        return self._talk([there], methods, arguments, facts or {}, seconds)[0]
+        asked = {"cases": [_plain(arguments)], "there": [list(methods), dict(facts or {})]}
+        return self._talk(asked, 1, [there], methods, seconds)[0]
 
     def converse_each(
         self, theres: Sequence[Any], methods: Sequence[str], *, seconds: float = SECONDS
     ) -> list[Reply]:
         """Call it once with each of several things of ours, in one process; see `converse`."""
-        return self._talk(theres, methods, (), {}, seconds)
+        asked = {"cases": [[]] * len(theres), "there": [list(methods), {}]}
+        return self._talk(asked, len(theres), theres, methods, seconds)
 
     def _talk(
         self,
+        asked: Mapping[str, Any],
+        count: int,
         theres: Sequence[Any],
         methods: Sequence[str],
-        arguments: Sequence[Any],
-        facts: Mapping[str, Any],
         seconds: float,
     ) -> list[Reply]:
-        message: Any = {
-            "source": self.source,
-            "name": self.name,
-            "cases": [_plain(arguments)] * len(theres),
-            "there": [list(methods), dict(facts)],
-        }
+        message = json.dumps({"source": self.source, "name": self.name, **asked})
         with (
             tempfile.TemporaryDirectory(prefix="labkit-answer-") as folder,
             _child(Path(folder), seconds) as (child, late),
         ):
             while (said := _heard(child, message, len(theres))) is not None:
-                if isinstance(said, str):
-                    return self._replies(said, len(theres))
-                message = _serve(theres[said.case], methods, said)
-        return [self._late(seconds) if late.is_set() else self._ended()] * len(theres)
+                if isinstance(said, list):
+                    return self._replies(said, count)
+                message = json.dumps(_serve(theres[said.case], methods, said))
+        return [self._late(seconds) if late.is_set() else self._ended()] * count
 
     def _ended(self) -> Reply:
         return Reply(error=f"{self.name}() ended the process that called it")
@@ -172,11 +164,11 @@ class Answer:
     def _late(self, seconds: float) -> Reply:
         return Reply(error=f"{self.name}() did not come back within {seconds:g} s")
 
-    def _replies(self, text: str, count: int) -> list[Reply]:
+    def _replies(self, said: list[Any], count: int) -> list[Reply]:
         try:
             replies = [
-                Reply(_rich(reply["value"]), str(reply["error"]), tuple(map(str, reply["kinds"])))
-                for reply in json.loads(text)
+                Reply(rich(reply["value"]), str(reply["error"]), tuple(map(str, reply["kinds"])))
+                for reply in said
             ]
         except (ValueError, KeyError, TypeError, RecursionError):
             replies = []
@@ -187,15 +179,22 @@ class Answer:
 
 @contextmanager
 def _child(folder: Path, seconds: float) -> Iterator[tuple[subprocess.Popen[bytes], threading.Event]]:
-    """Start a process for one conversation, and say when its time was up; it and its children are gone afterwards."""
-    child = subprocess.Popen(
-        [*_around, sys.executable, "-I", str(_CHILD)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        cwd=folder,
-        start_new_session=True,
-    )
+    """Start a process for one conversation, and say when its time was up; it and its children are gone afterwards.
+
+    Raises:
+        GraderFaultError: It did not come as far as the function.
+    """
+    try:
+        child = subprocess.Popen(
+            [*_around, sys.executable, "-I", str(_CHILD)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=None if os.environ.get("LABKIT_DEBUG") else subprocess.DEVNULL,
+            cwd=folder,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise _not_started(folder, error.strerror or str(error)) from error
 
     def kill() -> None:
         with suppress(ProcessLookupError, PermissionError):
@@ -211,6 +210,9 @@ def _child(folder: Path, seconds: float) -> Iterator[tuple[subprocess.Popen[byte
     timer.daemon = True
     timer.start()
     try:
+        assert child.stdout is not None  # noqa: S101 - it is a pipe
+        if child.stdout.readline(LONGEST_LINE).strip() != READY.encode():
+            raise _not_started(folder, "not in time" if late.is_set() else "its process ended at once")
         yield child, late
     finally:
         timer.cancel()
@@ -219,6 +221,14 @@ def _child(folder: Path, seconds: float) -> Iterator[tuple[subprocess.Popen[byte
             with suppress(OSError):
                 pipe.close()  # type: ignore[union-attr]
         child.wait()
+
+
+def _not_started(folder: Path, why: str) -> GraderFaultError:
+    return GraderFaultError(
+        f"The process that calls a function did not start ({why}).",
+        advice="Try again. If it stays so, LABKIT_DEBUG=1 shows what the process says.",
+        place=str(folder),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,18 +241,17 @@ class _Call:
     named: dict[str, Any]
 
 
-def _heard(child: subprocess.Popen[bytes], message: Any, cases: int) -> _Call | str | None:
-    """Tell a function something, and return what it asks for next; its replies as text; None where it makes no sense."""
+def _heard(child: subprocess.Popen[bytes], message: str, cases: int) -> _Call | list[Any] | None:
+    """Tell a function something, and return what it asks for next; its replies; None where it makes no sense."""
     assert child.stdin is not None  # noqa: S101 - both are pipes
     assert child.stdout is not None  # noqa: S101
     with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
-        child.stdin.write(json.dumps(message).encode() + b"\n")
+        child.stdin.write(message.encode() + b"\n")
         child.stdin.flush()
-        line = child.stdout.readline(LONGEST_LINE)
-        said = json.loads(line)
+        said = json.loads(child.stdout.readline(LONGEST_LINE))
         if isinstance(said, list):
-            return line.decode()
-        call = _Call(said["case"], said["call"], _rich(said["arguments"]), _rich(said["named"]))
+            return said
+        call = _Call(said["case"], said["call"], rich(said["arguments"]), rich(said["named"]))
         if type(call.case) is int and 0 <= call.case < cases and type(call.arguments) is list:
             return call
     return None
@@ -315,14 +324,4 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, dict):
         return {"items": [[_plain(key), _plain(item)] for key, item in value.items()]}
-    return value
-
-
-def _rich(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_rich(item) for item in value]
-    if isinstance(value, dict):
-        if "bytes" in value:
-            return bytes.fromhex(value["bytes"])
-        return {_rich(key): _rich(item) for key, item in value["items"]}
     return value

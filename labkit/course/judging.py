@@ -8,7 +8,7 @@ from labkit.course.exercise import Exercise
 from labkit.course.lesson import FAILED, NOT_ATTEMPTED, PARTLY, PASSED, Check, CheckResult, RejectedError
 from labkit.course.work import Work
 from labkit.display import Table
-from labkit.errors import LabError
+from labkit.errors import GraderFaultError, LabError, ToolMissingError
 
 if TYPE_CHECKING:
     from labkit.course.lab import Lab
@@ -31,11 +31,17 @@ def judged(check: Check, lab: Lab) -> CheckResult:
 
 
 def attempt(check: Check, subject: Any) -> CheckResult:
-    """Run a check; an error of ours that it meets is what was observed."""
+    """Run a check; an error of ours that it meets is what was observed.
+
+    Raises:
+        GraderFaultError, ToolMissingError: The check could not do its work. That says nothing of what was handed in.
+    """
     try:
         return check.run(subject)
     except RejectedError as rejected:
         return rejected.result
+    except (GraderFaultError, ToolMissingError):
+        raise
     except LabError as error:
         return CheckResult(FAILED, observed=error.message, advice=error.advice, fault=type(error).__name__)
 

@@ -8,13 +8,20 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from labkit.board.nor_flash import PowerCut
+from labkit.course import answers
 from labkit.course.answers import Answer, hand_in
 from labkit.course.catalogue import whose
 from labkit.course.exercise import NOBODY, Draw, Exercise
 from labkit.course.judging import attempt
 from labkit.course.lesson import Check, CheckResult, RejectedError
 from labkit.course.work import Work
-from labkit.errors import AnswerUnreadableError, NotebookError, RefusedError
+from labkit.errors import (
+    AnswerUnreadableError,
+    GraderFaultError,
+    NotebookError,
+    RefusedError,
+    ToolMissingError,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -105,6 +112,22 @@ def test_a_check_ends_where_a_mistake_is_found() -> None:
         )  # fmt: skip
 
 
+def test_what_is_not_the_answers_fault_is_no_result() -> None:
+    """An error of what was handed in fails the check; one of whoever judges is raised, and fails nobody."""
+
+    def run(error: Exception) -> CheckResult:
+        raise error
+
+    check = Check("s.1", "", ("", "", ""), run)
+    assert "RefusedError" == attempt(check, RefusedError("no", advice="another", code="no-such")).fault
+    for ours in (
+        GraderFaultError("no judge", advice="again", place="here"),
+        ToolMissingError("no mosquitto", advice="install it", tool="mosquitto"),
+    ):
+        with pytest.raises(type(ours)):
+            attempt(check, ours)
+
+
 def test_functions_are_called_in_a_process_of_their_own() -> None:
     """Values come back as they are, errors by name, and what is printed counts for nothing."""
     double = Answer("import math\nprint('[]')\ndef double(x):\n    return x * 2\n", "double")
@@ -135,6 +158,32 @@ def test_functions_that_misbehave_are_an_answer_too(source: str, word: str) -> N
     (reply,) = Answer(source, "f").ask([[1]], seconds=5)
     assert word in reply.error
     assert reply.value != 2
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a shell stands in for what confines")
+@pytest.mark.parametrize(
+    ("around", "why"),
+    [
+        (["/nowhere/bwrap"], "No such file"),
+        (["/bin/sh", "-c", "exit 1"], "ended at once"),
+        (["/bin/sh", "-c", "echo '[]'"], "ended at once"),
+        (["/bin/sh", "-c", "exec sleep 60"], "not in time"),
+    ],
+)
+def test_a_function_is_not_charged_where_its_process_does_not_start(
+    monkeypatch: pytest.MonkeyPatch, around: list[str], why: str
+) -> None:
+    """What fails before anything of the function was read is the judge's fault; the same function has its reply otherwise."""
+    double = Answer("def double(x):\n    return x * 2\n", "double")
+
+    def run(_: object) -> CheckResult:
+        return CheckResult("passed" if double.ask([[2]], seconds=2)[0].value == 4 else "failed")
+
+    check = Check("s.1", "", ("", "", ""), run)
+    assert "passed" == attempt(check, None).status
+    monkeypatch.setattr(answers, "_around", tuple(around))
+    with pytest.raises(GraderFaultError, match=why):
+        attempt(check, None)
 
 
 def test_a_function_is_handed_in_where_nothing_was_before(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labkit.course.grading.results import Verdict, failed
-from labkit.errors import GraderFaultError
+from labkit.errors import GraderFaultError, ToolMissingError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -102,7 +102,7 @@ def judge_work(
         A verdict for each check, in order.
 
     Raises:
-        GraderFaultError: No judge could be started, several times.
+        GraderFaultError: No judge could be started, or it could not do its work, several times.
 
     Does not check: written answers; they are a person's to judge.
     """
@@ -157,7 +157,7 @@ def _one_judge(
     file: str,
     extra: Path | None,
 ) -> tuple[dict[str, Any], str, str]:
-    """Run one judge; return what it said, and why it said no more."""
+    """Run one judge; return what it said, and why it said no more: nothing, where that is our fault and another may go on."""
     from labkit.course.grading.confined import Confined, fresh_name
     from labkit.course.grading.sandbox import View, around_answers, base_env
 
@@ -188,13 +188,14 @@ def _one_judge(
     )  # fmt: skip
     command = [sys.executable, "-I", "-m", "labkit.course.grading.judging"]
     said: dict[str, Any] = {}
-    ready = False
+    ready, broken = False, ""
     try:
         with Confined(sandbox, view, command, limits=limits, spec=json.dumps(spec).encode()) as judge:
             patience = _START
             while (line := judge.line(patience)) is not None:
                 found = _heard(line, token)
                 ready = ready or bool(found)
+                broken = found.get("broken", broken)
                 if "result" in found:
                     said[found["id"]] = found["result"]
                 patience = seconds if "begin" in found or "result" in found else patience
@@ -207,6 +208,13 @@ def _one_judge(
             advice="LABKIT_DEBUG=1 labkit grade … shows what it says; --sandbox none tries without a sandbox.",
             place=str(folder),
         )
+    if broken:
+        # Another judge begins with nothing that an answer may have left in this one; only if that fails too, it is us.
+        if not said:
+            raise GraderFaultError(
+                broken, advice="LABKIT_DEBUG=1 labkit grade … shows what it says.", place=str(folder)
+            )
+        return said, "", ""
     if exceeded:
         why = "it took longer than it may" if "in time" in exceeded else exceeded
         return said, f"This could not be judged: {why}.", "judge-stopped"
@@ -248,6 +256,9 @@ def main() -> int:
                 tell(token=spec["token"], begin=name)
                 try:
                     result = asdict(attempt(checks[name], work))
+                except (GraderFaultError, ToolMissingError) as error:
+                    tell(token=spec["token"], broken=error.message)
+                    return 1
                 except Exception as error:  # noqa: BLE001 - the check's own fault: this one fails, the others are judged
                     result = asdict(_stumbled(error))
                 tell(token=spec["token"], id=name, result=result)

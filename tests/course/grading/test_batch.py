@@ -199,6 +199,20 @@ def test_another_students_work_earns_nothing_where_it_varies(sandbox: Sandbox, t
     assert "other-number" == result.verdicts[0].fault
 
 
+def test_an_inner_sandbox_that_does_not_start_is_the_graders_failure(
+    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a function can't be called the grader has failed and nobody has a zero; the same work is graded the next time."""
+    give(tmp_path / "s", "ada", PLAN, DOUBLE)
+    starts_nothing = ["/bin/sh", "-c", 'test "$1" = /usr/bin/true', "sh"]
+    with monkeypatch.context() as patched:
+        patched.setattr("labkit.course.grading.sandbox.around_answers", lambda _: starts_nothing)
+        failed = grade(tmp_path / "s", tmp_path / "kept", rules(sandbox))["ada"]
+    assert ("grader-failed", 0) == (failed.status, failed.earned), failed
+    assert "did not start" in failed.reason
+    assert 5 == grade(tmp_path / "s", tmp_path / "kept", rules(sandbox))["ada"].earned
+
+
 def test_a_function_that_is_called_sees_nothing_of_the_judge(sandbox: Sandbox, tmp_path: Path) -> None:
     """A handed-in function finds neither the student's files nor what the judge keeps, and no process but its own."""
     spy = (

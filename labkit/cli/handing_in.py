@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -36,9 +37,7 @@ def check(exercise: str, names: tuple[str, ...], student: str | None, as_json: b
     chosen = [_find(lesson, name) for name in names] or list(lesson.checks)
     results = _judged(lesson, chosen, student)
     if as_json:
-        emit_json(
-            [{"check": found.id, "status": result.status, **_told(result)} for found, result in results]
-        )
+        emit_json([{"check": found.id, **asdict(result)} for found, result in results])
     else:
         from labkit.course.judging import shown
 
@@ -71,16 +70,6 @@ def _judged(lesson: Lesson, chosen: list[Check], student: str | None) -> list[tu
         return [(one, judged(one, lab)) for one in chosen]
     finally:
         lab.close()
-
-
-def _told(result: CheckResult) -> dict[str, Any]:
-    return {
-        "share": result.share,
-        "observed": result.observed,
-        "expected": result.expected,
-        "advice": result.advice,
-        "fault": result.fault,
-    }
 
 
 def _find(lesson: Lesson, name: str) -> Check:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from labkit.cli.lessons import course_folder
+from labkit.cli.lessons import course_with_sources
 
 
 @click.group()
@@ -34,7 +34,7 @@ def source(folder: Path, slugs: tuple[str, ...]) -> None:
 
     for slug in slugs:
         find(slug)
-    for each in line.sources(course_folder() / "notebooks" / "exercises" / "source"):
+    for each in line.sources(course_with_sources() / "notebooks" / "exercises" / "source"):
         if not slugs or each.slug in slugs:
             click.echo(f"wrote {write_source(each, folder)}")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from labkit.cli.lessons import course_folder, progress
+from labkit.cli.lessons import course_folder, course_with_sources, progress
 
 
 @click.group()
@@ -39,7 +39,9 @@ def build(slugs: tuple[str, ...], out: Path | None) -> None:
         find(slug)
     started = time.monotonic()
     with progress() as on_event:
-        folder = build_site(course_folder(), cli, out=out and out.absolute(), slugs=slugs, on_event=on_event)
+        folder = build_site(
+            course_with_sources(), cli, out=out and out.absolute(), slugs=slugs, on_event=on_event
+        )
     click.echo(f"Read it: {folder / 'index.html'} ({time.monotonic() - started:.0f} s)")
 
 

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from labkit.workspace import Workspace
 
 _STUDENT = "course/student.json"
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
+STUDENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
+"""What a student can be called."""
 
 
 def find_any(slug: str) -> Lesson:
@@ -56,7 +57,7 @@ def whose(workspace: Workspace, student: str | None = None) -> str:
             said = kept["student"] if isinstance(kept, dict) else NOBODY
         except (FileNotFoundError, KeyError):
             return NOBODY
-    if not isinstance(said, str) or not _ID.fullmatch(said):
+    if not isinstance(said, str) or not STUDENT_ID.fullmatch(said):
         raise NotebookError(
             f"{said!r} is no student id.",
             advice='Letters, digits and . _ @ + - : open_lab("…", student="ada.lovelace")',

@@ -25,8 +25,7 @@ def judged(check: Check, lab: Lab) -> CheckResult:
     """
     if not isinstance(lab.lesson, Exercise):
         return attempt(check, lab)
-    student = lab.variant.student if lab.variant else ""
-    with Work(lab.lesson, lab.workspace.root, student) as work:
+    with Work.of(lab) as work:
         return attempt(check, work)
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from labkit.course.answers import Answer
-from labkit.errors import AnswerUnreadableError
+from labkit.course.exercise import Exercise
+from labkit.errors import AnswerUnreadableError, NotebookError
 from labkit.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from labkit.course.exercise import Exercise
+    from labkit.course.lab import Lab
+    from labkit.course.lesson import RejectedError
 
 T = TypeVar("T")
 
@@ -46,6 +48,15 @@ class Work:
         self._resources = ExitStack()
         self._scratch: Workspace | None = None
         self._made: dict[str, Any] = {}
+
+    @classmethod
+    def of(cls, lab: Lab) -> Self:
+        """Return the work in the workspace of a lab, which is one of a graded exercise."""
+        exercise, variant = lab.lesson, lab.variant
+        if not isinstance(exercise, Exercise) or variant is None:
+            text = f"{lab.lesson.slug} is no graded exercise"
+            raise TypeError(text)
+        return cls(exercise, lab.workspace.root, variant.student)
 
     def __enter__(self) -> Self:
         return self
@@ -164,6 +175,12 @@ class Work:
         """
         text = self.text(f"answers/{self.exercise.slug}/{name}.py", limit=1 << 16)
         return None if text is None else Answer(text, name)
+
+
+def explained(rejected: RejectedError, path: Path) -> NotebookError:
+    """Return what a notebook says where somebody tries their files, and a judge would reject them."""
+    found = rejected.result
+    return NotebookError(f"{found.observed}.", advice=f"{found.advice}.", path=path)
 
 
 def _unreadable(path: Path, why: str) -> AnswerUnreadableError:

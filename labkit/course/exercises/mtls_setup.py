@@ -75,10 +75,8 @@ def _check_authority(work: Work) -> CheckResult:
     stems = ("root", "intermediate", "server", *files.names(work))
     if not _there(work, *(f"{stem}.crt" for stem in stems)):
         return CheckResult(NOT_ATTEMPTED, expected=f"certificates and keys in {FOLDER}")
-    parts = [(share, look) for _, share, look in files.groups(work)]
-    return _together(
-        parts, f"{len(stems)} certificates, each for its own purpose, each with a key of its own"
-    )
+    done = f"{len(stems)} certificates, each for its own purpose, each with a key of its own"
+    return _together(files.parts(work), done)
 
 
 def _check_broker(work: Work) -> CheckResult:

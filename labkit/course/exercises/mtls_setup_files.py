@@ -244,13 +244,13 @@ def names(work: Work) -> tuple[str, ...]:
     return (*work.variant.devices, work.variant.operator)
 
 
-def groups(work: Work) -> tuple[tuple[str, float, Callable[[], object]], ...]:
-    """Return the three parts of the authority's work: what they are, their share, and what looks at them."""
-    return (
-        ("authorities", 0.32, partial(authorities, work)),
-        ("server", 0.28, partial(_server_apart, work)),
-        ("clients", 0.4, partial(_clients_apart, work)),
-    )
+def parts(work: Work) -> list[tuple[float, Callable[[], object]]]:
+    """Return the three parts of the authority's work: the share of each, and what looks at it."""
+    return [
+        (0.32, partial(authorities, work)),
+        (0.28, partial(_server_apart, work)),
+        (0.4, partial(_clients_apart, work)),
+    ]
 
 
 def _others(work: Work, *stems: str) -> dict[str, x509.Certificate]:
@@ -297,8 +297,13 @@ def _clean(name: str, findings: Sequence[Finding]) -> None:
     )
 
 
+def common_names(certificate: x509.Certificate) -> list[str]:
+    """Return all common names of a holder."""
+    return [str(a.value) for a in certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)]
+
+
 def _named(certificate: x509.Certificate, name: str) -> None:
-    found = [str(a.value) for a in certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)]
+    found = common_names(certificate)
     if found != [name]:
         raise wrong(
             "wrong-name",

@@ -81,7 +81,7 @@ def hold_stranger(work: Work) -> None:
             expected="a device's certificate that only its authority speaks against",
             advice=advice,
         )
-    names = [str(a.value) for a in stranger.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)]
+    names = files.common_names(stranger)
     if names != [name]:
         raise wrong(
             "stranger-pretends-nothing",

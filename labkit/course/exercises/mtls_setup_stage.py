@@ -18,8 +18,8 @@ from labkit.course.exercises import mtls_setup_config as configs
 from labkit.course.exercises import mtls_setup_files as files
 from labkit.course.exercises.mtls_setup_files import wrong
 from labkit.course.lesson import RejectedError
-from labkit.course.work import Work
-from labkit.errors import BrokerStartError, IdentityRefusedError, NotConnectedError, NotebookError
+from labkit.course.work import Work, explained
+from labkit.errors import BrokerStartError, IdentityRefusedError, NotConnectedError
 from labkit.mqtt import Endpoint, Identity, open_session, probe
 from labkit.pki.authority import Authority
 from labkit.ports import reserve_port
@@ -252,18 +252,11 @@ def rehearsal(lab: Lab) -> Iterator[Stage]:
     Raises:
         NotebookError: A file is missing or refused, or Mosquitto did not start with them.
     """
-    from labkit.course.exercise import Exercise
-
-    if not isinstance(lab.lesson, Exercise) or lab.variant is None:
-        text = "a rehearsal is for the lab of this exercise"
-        raise TypeError(text)
-    with Work(lab.lesson, lab.workspace.root, lab.variant.student) as work:
+    with Work.of(lab) as work:
         try:
             stage = stage_of(work)
         except RejectedError as rejected:
-            result = rejected.result
-            path = lab.workspace.path(files.FOLDER)
-            raise NotebookError(f"{result.observed}.", advice=f"{result.advice}.", path=path) from rejected
+            raise explained(rejected, lab.workspace.path(files.FOLDER)) from rejected
         yield stage
 
 

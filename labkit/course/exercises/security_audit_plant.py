@@ -19,8 +19,8 @@ from labkit.broker import Acl, Rule
 from labkit.broker import acl as rules
 from labkit.broker import config as configuration
 from labkit.course.lesson import RejectedError
-from labkit.course.work import Work
-from labkit.errors import AclError, BrokerConfigError, BrokerStartError, NotebookError
+from labkit.course.work import Work, explained
+from labkit.errors import AclError, BrokerConfigError, BrokerStartError
 from labkit.ports import reserve_port
 from labkit.scenarios.audited_plant import audited_plant
 from labkit.scenarios.plant_faults import expected_failures
@@ -47,7 +47,7 @@ FILES = (CONF, ACL, *TOOLS, RULES, ALERTS)
 PORTS = (8883, 1883, 8884)
 """Ports as they stand in the files: with TLS, in the clear, and one more. A plant that is staged has others."""
 
-_NAMES = ("cafile", "certfile", "keyfile", "crlfile", "password_file")
+_NAMES = ("cafile", "certfile", "keyfile", "crlfile")
 _RANDOM = re.compile(r"[A-Za-z0-9_-]{20}")
 
 _CONCERNS: Mapping[str, tuple[str, ...]] = {
@@ -106,7 +106,7 @@ def _neutral(config: BrokerConfig) -> BrokerConfig:
 
 def _named(listener: Listener) -> Listener:
     paths: dict[str, Any] = {
-        name: Path(path.name) for name in _NAMES[:4] if (path := getattr(listener, name)) is not None
+        name: Path(path.name) for name in _NAMES if (path := getattr(listener, name)) is not None
     }
     return replace(listener, **paths)
 
@@ -184,14 +184,15 @@ def _hold_flows(text: str) -> None:
 
 
 def _restart(plant: Plant, given: Mapping[str, str]) -> None:
-    config = _real(plant, _parsed(given[CONF]), given[CONF])
+    told = _parsed(given[CONF])
+    config = _real(plant, told, given[CONF])
     try:
         access = rules.parse(given[ACL])
     except AclError as error:
         raise RejectedError(
             "rules-refused", error.message, advice="a line begins with user, topic or pattern"
         ) from error
-    if _parsed(given[CONF]).acl_file is None:
+    if told.acl_file is None:
         access = Acl((Rule("readwrite", "#", pattern=True),))  # without rules everything is allowed
     try:
         plant.restart_broker(config, access)
@@ -260,7 +261,7 @@ def _real(plant: Plant, config: BrokerConfig, text: str) -> BrokerConfig:
         store.revocations.ensure()
     listeners = []
     for each in (*main, *(other for other in config.listeners if other not in main)):
-        paths: dict[str, Any] = {name: found(getattr(each, name)) for name in _NAMES[:4]}
+        paths: dict[str, Any] = {name: found(getattr(each, name)) for name in _NAMES}
         port = plant.port if each in main else _free()
         listeners.append(replace(each, port=port, host="127.0.0.1", capath=None, **paths))
     return replace(
@@ -319,12 +320,7 @@ def staged(lab: Lab) -> Iterator[Plant]:
     Raises:
         NotebookError: A file can't be put to work; the advice says what to do.
     """
-    from labkit.course.exercise import Exercise
-
-    if not isinstance(lab.lesson, Exercise) or lab.variant is None:
-        text = "this plant is for the lab of its exercise"
-        raise TypeError(text)
-    with Work(lab.lesson, lab.workspace.root, lab.variant.student) as work, as_found(work) as plant:
+    with Work.of(lab) as work, as_found(work) as plant:
         original = laid_out(plant)
         if not work.names(FOLDER):
             for name, text in original.items():
@@ -333,8 +329,5 @@ def staged(lab: Lab) -> Iterator[Plant]:
         try:
             put_in(plant, given, changed(given, original))
         except RejectedError as rejected:
-            result = rejected.result
-            raise NotebookError(
-                f"{result.observed}.", advice=f"{result.advice}.", path=lab.workspace.path(FOLDER)
-            ) from rejected
+            raise explained(rejected, lab.workspace.path(FOLDER)) from rejected
         yield plant

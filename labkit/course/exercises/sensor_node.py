@@ -184,6 +184,25 @@ def _verify_readings(found: list[tuple[str, Any]], device: str, wanted: int) -> 
         )
 
 
+def _admitted(work: Work, flash: Flash) -> Judge:
+    """Return the judge's board after it has booted a student's flash and come to the broker."""
+    judges = judge(work, _identity(work, flash))
+    judges.put(flash)
+    judges.started()
+    _connect(judges)
+    return judges
+
+
+def _no_board(observed: str, expected: str) -> RejectedError:
+    return RejectedError(
+        "no-board",
+        f"the function holds, and there is no board {observed}",
+        expected=expected,
+        advice="Hand in flash.bin first: exercises 1 and 2.",
+        share=0.5,
+    )
+
+
 def _connect(judges: Judge) -> None:
     outcome = judges.connected()
     if not outcome.accepted:
@@ -207,18 +226,8 @@ def _check_command(work: Work) -> CheckResult:
     judge_cases(answer, interval_cases(source, mine.shortest, mine.longest))
     flash = _flash(work)
     if flash is None:
-        raise RejectedError(
-            "no-board",
-            "the function holds, and there is no board to try it on",
-            expected="a device that obeys",
-            advice="Hand in flash.bin first: exercises 1 and 2.",
-            share=0.5,
-        )
-    judges = judge(work, _identity(work, flash))
-    judges.put(flash)
-    judges.started()
-    _connect(judges)
-    _obeys(judges, answer, mine, source.randint(mine.shortest, mine.longest))
+        raise _no_board("to try it on", "a device that obeys")
+    _obeys(_admitted(work, flash), answer, mine, source.randint(mine.shortest, mine.longest))
     return CheckResult(PASSED, observed="your device obeys what makes sense, and lives through the rest")
 
 
@@ -254,20 +263,12 @@ def _check_log(work: Work) -> CheckResult:
     judge_cases(answer, log_cases(drawn(answer)))
     flash = _flash(work)
     if flash is None:
-        raise RejectedError(
-            "no-board",
-            "the function holds, and there is no board that anybody would let in",
-            expected="a line of a broker's log that names your device",
-            advice="Hand in flash.bin first: exercises 1 and 2.",
-            share=0.5,
-        )
-    judges = judge(work, _identity(work, flash))
-    mark = judges.bench.site.broker.log.mark()
-    judges.put(flash)
-    judges.started()
-    _connect(judges)
+        raise _no_board("that anybody would let in", "a line of a broker's log that names your device")
+    log = judge(work, _identity(work, flash)).bench.site.broker.log
+    mark = log.mark()
+    judges = _admitted(work, flash)
     judges.borrow_client_id()
-    lines = [event.text for event in judges.bench.site.broker.log.since(mark)]
+    lines = [event.text for event in log.since(mark)]
     judge_cases(answer, [_of_the_log(f"1790000000: {line}") for line in lines])
     if not any(_named(line) == judges.device for line in lines):
         raise RejectedError(
@@ -294,14 +295,12 @@ def _of_the_log(line: str) -> Case:
 
 def _check_expired(work: Work) -> CheckResult:
     """Let the judge's board in with the good identity, and see it refused with the other one, for its date."""
-    data = work.data(f"{FILES.format(device=work.variant.device)}/expired.bin")
     flash = _flash(work)
-    if data is None or flash is None:
-        return (
-            _no_flash(work)
-            if flash is None
-            else CheckResult(NOT_ATTEMPTED, expected="a partition expired.bin")
-        )
+    if flash is None:
+        return _no_flash(work)
+    data = work.data(f"{FILES.format(device=work.variant.device)}/expired.bin")
+    if data is None:
+        return CheckResult(NOT_ATTEMPTED, expected="a partition expired.bin")
     values = values_of(data)
     late = read_identity(values, work.variant.device)
     if late.leaf.not_valid_after_utc > SYSTEM_CLOCK.now():
@@ -311,10 +310,7 @@ def _check_expired(work: Work) -> CheckResult:
             expected="one whose time is over",
             advice="labkit.pki.flawed has a function for it; by hand it is openssl x509 -req -days -1.",
         )
-    judges = judge(work, _identity(work, flash))
-    judges.put(flash)
-    judges.started()
-    _connect(judges)  # the control: it is not a broker that refuses everybody
+    judges = _admitted(work, flash)  # the control: it is not a broker that refuses everybody
     judges.put(flash, values)
     outcome = judges.connected()
     if (outcome.stage, outcome.reason) != ("tls", "certificate-expired"):

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from labkit.course.exercise import Exercise
     from labkit.course.grading.collecting import Submission
     from labkit.course.grading.sandbox import Sandbox
+    from labkit.course.lesson import Check
 
 DONE, KEPT, JUDGING, RUNNING = "done", "kept", "judging", "running"
 """What `on_event` is told."""
@@ -111,10 +112,7 @@ class Batch:
         # Without a sandbox one at a time: who did what must be clear, and neighbours must not be in reach.
         jobs = self.rules.jobs if self.rules.sandbox.confines else 1
         with ThreadPoolExecutor(jobs, thread_name_prefix="grade") as pool:
-            futures = {
-                pool.submit(self._one, submission, place): number
-                for number, (submission, place) in enumerate(zip(self.submissions, self.places, strict=True))
-            }
+            futures = {pool.submit(self._one, number): number for number in range(len(self.submissions))}
             try:
                 for future in as_completed(futures):
                     found[futures[future]] = future.result()
@@ -132,12 +130,12 @@ class Batch:
         """Return where a submission's work is kept."""
         return self.keep / (self.submissions[number].exercise or "unknown") / self.places[number]
 
-    def _one(self, submission: Submission, place: str) -> Result:
+    def _one(self, number: int) -> Result:
         if self.stopping.is_set():
             raise KeyboardInterrupt
-        folder = self.keep / (submission.exercise or "unknown") / place
+        submission = self.submissions[number]
         try:
-            return self._graded(submission, place, folder)
+            return self._graded(submission, self.places[number], self.folder(number))
         except OSError as error:
             # The grader's own disk is full, or the folder is gone: this row says so, the others go on.
             return self._row(submission, FAULT, f"the grader could not work on it: {error.strerror or error}")
@@ -265,8 +263,8 @@ class Batch:
         return intake.read(path.read_bytes()) if path and path.is_file() else None
 
 
-def _untouched(check: object) -> Verdict:
-    return Verdict(check.id, check.objective, 0.0, check.points, NOT_ATTEMPTED)  # type: ignore[attr-defined]
+def _untouched(check: Check) -> Verdict:
+    return Verdict(check.id, check.objective, 0.0, check.points, NOT_ATTEMPTED)
 
 
 class OwnFiles:

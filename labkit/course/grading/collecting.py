@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from labkit.course.catalogue import STUDENT_ID
 from labkit.course.exercises import slugs
 from labkit.course.grading import intake, packs
 from labkit.errors import SubmissionsMissingError
@@ -22,7 +23,6 @@ from labkit.errors import SubmissionsMissingError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
 _MOODLE = re.compile(r"(?P<who>.+?)_(?P<number>\d{3,})_assignsubmission_(?:file|onlinetext)_?(?P<rest>.*)")
 _CANVAS = re.compile(r"(?P<who>[a-z0-9]+?)_(?P<late>LATE_)?(?P<number>\d+)_\d+_(?P<rest>.+)")
 _SKIPPED = {".ipynb_checkpoints", "__MACOSX", ".git", "__pycache__", ".lab", "source", ".venv"}
@@ -233,10 +233,10 @@ def _whose(found: Submission, says: str, roster: dict[str, str] | None) -> Submi
         if not student:
             notes = (*notes, "not on the roster")
             student = plain_id(found.submitter)
-    elif _ID.fullmatch(found.submitter) and not found.number:
+    elif STUDENT_ID.fullmatch(found.submitter) and not found.number:
         student = found.submitter
     else:
-        student = says if _ID.fullmatch(says) else plain_id(found.submitter)
+        student = says if STUDENT_ID.fullmatch(says) else plain_id(found.submitter)
     if says and says != student:
         notes = (*notes, f"says that it is by {says[:40]!r}; graded with the variant of {student!r}")
     return replace(found, student=student, notes=notes)

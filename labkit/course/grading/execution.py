@@ -198,11 +198,12 @@ def keep_plain_files(folder: Path, *, limit: int) -> str:
     Returns:
         What was removed that a person should know of, in a sentence; or nothing.
     """
-    if folder.is_symlink() or not folder.is_dir():
+    linked = folder.is_symlink()
+    if linked or not folder.is_dir():
         with contextlib.suppress(OSError):
             folder.unlink()
         make_folder(folder, private=True)
-        return "" if not folder.is_symlink() else "its workspace was a link"
+        return "its workspace was a link" if linked else ""
     removed, plain = _plain_files(folder)
     total = 0
     for number, (size, path) in enumerate(

@@ -20,7 +20,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labkit.course.grading.results import Verdict, failed
+from labkit.course.grading.results import Verdict, verdict
+from labkit.course.lesson import FAILED, CheckResult
 from labkit.errors import GraderFaultError, ToolMissingError
 
 if TYPE_CHECKING:
@@ -126,23 +127,13 @@ def judge_work(
         for name in list(waiting):
             if name in said:
                 check, is_extra = checks[name]
-                verdicts[name] = _verdict(check, said[name], source, extra=is_extra)
+                verdicts[name] = verdict(check, CheckResult(**said[name]), source=source, extra=is_extra)
                 waiting.remove(name)
         if waiting and why:
             check, is_extra = checks[waiting[0]]
-            verdicts[waiting.pop(0)] = failed(check, why, fault, extra=is_extra)
+            found = CheckResult(FAILED, observed=why, fault=fault)
+            verdicts[waiting.pop(0)] = verdict(check, found, source=source, extra=is_extra)
     return [verdicts[name] for name in checks if name in verdicts]
-
-
-def _verdict(check: Check, found: dict[str, Any], source: str, *, extra: bool) -> Verdict:
-    from labkit.course.lesson import CheckResult
-
-    result = CheckResult(**found)
-    return Verdict(
-        check.id, check.objective, round(check.points * result.share, 4), check.points, result.status,
-        result.observed, result.expected, result.advice, check.why, check.hints[0] if check.hints else "",
-        result.fault, source, extra,
-    )  # fmt: skip
 
 
 def _one_judge(
@@ -159,7 +150,7 @@ def _one_judge(
 ) -> tuple[dict[str, Any], str, str]:
     """Run one judge; return what it said, and why it said no more: nothing, where that is our fault and another may go on."""
     from labkit.course.grading.confined import Confined, fresh_name
-    from labkit.course.grading.sandbox import View, around_answers, base_env
+    from labkit.course.grading.sandbox import BWRAP, View, around_answers, base_env
 
     token = secrets.token_hex(16)
     scratch = Path(tempfile.mkdtemp(prefix="labkit-judge-"))
@@ -179,7 +170,7 @@ def _one_judge(
         "checks": list(names),
         "token": token,
         "limits": {**limits.of_each(), "RLIMIT_DATA": 2 << 30},
-        "alone": sandbox.kind == "bubblewrap",
+        "alone": sandbox.kind == BWRAP,
         "around": around_answers(sandbox),
     }
     view = View(
@@ -268,9 +259,7 @@ def main() -> int:
     return 0
 
 
-def _stumbled(error: Exception) -> Any:
-    from labkit.course.lesson import FAILED, CheckResult
-
+def _stumbled(error: Exception) -> CheckResult:
     said = f"{type(error).__name__}: {error}"[:200]
     return CheckResult(
         FAILED,

@@ -35,8 +35,8 @@ _LEFT_OUT = (
 )
 """What an instructor needs and a student must not have, or has no use for."""
 
-_SAMPLES = ("good", "weak")
-"""What of a `Rubric` is a sample answer."""
+_SAMPLES = {"good": 4, "weak": 5}
+"""What of a `Rubric` is a sample answer, and its place among the arguments."""
 
 _GENERATED = {
     ".lab",
@@ -138,8 +138,7 @@ def without_samples(text: str) -> str:
 
 def _samples(tree: ast.Module) -> Iterable[ast.expr]:
     """Yield the sample answers: by their name, or by their place among the arguments."""
-    places = {"good": 4, "weak": 5}
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == "Rubric":
             yield from (keyword.value for keyword in node.keywords if keyword.arg in _SAMPLES)
-            yield from (node.args[place] for place in places.values() if place < len(node.args))
+            yield from (node.args[place] for place in _SAMPLES.values() if place < len(node.args))

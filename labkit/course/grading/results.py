@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING
 
-from labkit.course.lesson import FAILED, PASSED
+from labkit.course.lesson import PASSED
 from labkit.workspace import write_atomic
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from labkit.course.lesson import Check, CheckResult
 
 FORMAT = 1
 
@@ -126,20 +128,13 @@ class Result:
         return tuple(verdict for verdict in self.verdicts if verdict.status != PASSED)
 
 
-def failed(check: Any, why: str, fault: str, *, extra: bool = False) -> Verdict:
-    """Return what to say of a check that could not be judged."""
+def verdict(check: Check, found: CheckResult, *, source: str = "run", extra: bool = False) -> Verdict:
+    """Return a verdict on what a check found; see `Verdict`."""
     return Verdict(
-        check.id,
-        check.objective,
-        0.0,
-        check.points,
-        FAILED,
-        observed=why,
-        why=check.why,
-        fault=fault,
-        hint=check.hints[0] if check.hints else "",
-        extra=extra,
-    )
+        check.id, check.objective, round(check.points * found.share, 4), check.points, found.status,
+        found.observed, found.expected, found.advice, check.why, check.hints[0] if check.hints else "",
+        found.fault, source, extra,
+    )  # fmt: skip
 
 
 def save(result: Result, path: Path) -> None:
@@ -158,8 +153,3 @@ def load(path: Path) -> Result | None:
         return Result(**{**found, "notes": tuple(found["notes"])})
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def with_note(result: Result, note: str) -> Result:
-    """Return a result that says one thing more."""
-    return replace(result, notes=(*result.notes, note))

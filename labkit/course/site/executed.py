@@ -53,7 +53,6 @@ def executed_lessons(
     slugs: Sequence[str] = (),
     *,
     on_event: Callable[[str, int, int, str], None] = lambda *_: None,
-    runs: Sequence[Path] = (),
 ) -> list[Executed]:
     """Return executed lessons, in order; those that are missing or stale are executed first.
 
@@ -61,7 +60,6 @@ def executed_lessons(
         course: The course's folder.
         slugs: Which lessons; all without any.
         on_event: Told of the lessons that have to be executed, as by `run_lessons`.
-        runs: Folders of earlier runs to look into; the course's own build/run without any.
 
     Raises:
         SiteError: A lesson could not be executed, or one of its claims did not hold.
@@ -74,7 +72,7 @@ def executed_lessons(
         if slugs and source.slug not in slugs:
             continue
         own = course / SITE_RUNS / source.slug
-        kept = (_kept(source, folder) for folder in (*(runs or [course / "build" / "run"]), own))
+        kept = (_kept(source, folder) for folder in (course / "build" / "run", own))
         lesson = next(filter(None, kept), None)
         if lesson is None:
             report = run_lessons(source_folder, own, slugs=[source.slug], on_event=on_event)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import labkit
+from labkit.course.grading.execution import keep_plain_files
 from tests.course.grading.submissions import (
     DOUBLE,
     KEY,
@@ -197,6 +198,20 @@ def test_another_students_work_earns_nothing_where_it_varies(sandbox: Sandbox, t
     assert number_of("ada") != number_of("bob")
     result = grade(tmp_path / "s", tmp_path / "kept", rules(sandbox))["bob"]
     assert "other-number" == result.verdicts[0].fault
+
+
+def test_a_workspace_that_is_a_link_is_replaced_and_said(tmp_path: Path) -> None:
+    """Nothing behind a link is judged or touched, and a person is told; a plain workspace stays as it was."""
+    plain, linked = tmp_path / "plain", tmp_path / "linked"
+    plain.mkdir()
+    (plain / "plan.json").write_text("{}", encoding="utf-8")
+    linked.symlink_to(plain)
+    assert "its workspace was a link" == keep_plain_files(linked, limit=1000)
+    assert linked.is_dir()
+    assert not linked.is_symlink()
+    assert [] == list(linked.iterdir())
+    assert "" == keep_plain_files(plain, limit=1000)
+    assert "{}" == (plain / "plan.json").read_text(encoding="utf-8")
 
 
 def test_an_inner_sandbox_that_does_not_start_is_the_graders_failure(

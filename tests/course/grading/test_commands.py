@@ -187,6 +187,8 @@ def test_a_released_copy_runs(released: Path) -> None:
     assert "not-attempted" in asked.stdout, asked.stderr
     assert "for students" in labkit("notebooks", "check").stderr
     assert "for students" in labkit("run").stderr
+    assert "for students" in labkit("site", "build").stderr
+    assert "for students" in labkit("nbgrader", "source", "elsewhere").stderr
 
 
 def test_a_release_goes_to_an_empty_folder_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -168,13 +168,15 @@ class Work:
         return found
 
     def answer(self, name: str) -> Answer | None:
-        """Return a function that was handed in, or None where none was.
+        """Return a function that was handed in, or None where none was or it is still the stub.
 
         Raises:
             AnswerUnreadableError: See `data`.
         """
         text = self.text(f"answers/{self.exercise.slug}/{name}.py", limit=1 << 16)
-        return None if text is None else Answer(text, name)
+        if text is None or not (answer := Answer(text, name)).written:
+            return None
+        return answer
 
 
 def explained(rejected: RejectedError, path: Path) -> NotebookError:

@@ -195,6 +195,18 @@ def test_a_function_is_handed_in_where_nothing_was_before(tmp_path: Path) -> Non
     assert "def twice" in hand_in(tmp_path / "answers/sample", twice).read_text(encoding="utf-8")
 
 
+def test_a_stub_is_no_answer(work: Work) -> None:
+    """What was not handed in and what is still the stub are both none; what was written is an answer."""
+    place = work.root / "answers/sample"
+    place.mkdir()
+    for name, body in (("stub", 'raise NotImplementedError("yours")'), ("done", "return 1")):
+        (place / f"{name}.py").write_text(f"def {name}():\n    {body}\n", encoding="utf-8")
+    assert [work.answer(name) for name in ("stub", "absent")] == [None, None]
+    answer = work.answer("done")
+    assert answer is not None
+    assert [1] == [reply.value for reply in answer.ask([[]])]
+
+
 class Shelf:
     """Something of the judge's that functions may use."""
 

@@ -42,11 +42,6 @@ def _vary(draw: Draw) -> Mapping[str, Any]:
 # --- the program on the device --------------------------------------------------------------------------------------
 
 
-def _boot(work: Work) -> Answer | None:
-    answer = work.answer("boot")
-    return answer if answer is not None and answer.written else None
-
-
 def _no_boot() -> CheckResult:
     return CheckResult(NOT_ATTEMPTED, expected="complete boot(), and hand it in")
 
@@ -152,7 +147,7 @@ def _verify_pair(stored: Mapping[str, str], name: str) -> None:
 
 def _check_first(work: Work) -> CheckResult:
     """Let three devices boot, then let the power fail behind every step of others."""
-    boot = _boot(work)
+    boot = work.answer("boot")
     if boot is None:
         return _no_boot()
     stage = stage_of(work)
@@ -202,7 +197,7 @@ def _survives(stage: Stage, boot: Answer, number: int, step: str) -> None:
 
 def _check_later(work: Work) -> CheckResult:
     """Boot an enrolled device twice with the service out of reach, then one that has nothing."""
-    boot = _boot(work)
+    boot = work.answer("boot")
     if boot is None:
         return _no_boot()
     stage = stage_of(work)
@@ -259,7 +254,7 @@ def _verify_nothing_to_do(stage: Stage, boot: Answer) -> None:
 
 def _check_connects(work: Work) -> CheckResult:
     """Put what a student's program has stored onto the judge's boards, and let the course's node boot there."""
-    boot = _boot(work)
+    boot = work.answer("boot")
     if boot is None:
         return _no_boot()
     stage = stage_of(work)

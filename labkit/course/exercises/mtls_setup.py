@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from labkit.course.exercise import Exercise
 from labkit.course.exercises import mtls_setup_config as configs
 from labkit.course.exercises import mtls_setup_files as files
-from labkit.course.exercises.mtls_setup_files import FOLDER, wrong
+from labkit.course.exercises.mtls_setup_files import FOLDER
 from labkit.course.exercises.mtls_setup_intruders import UNKNOWN, all_refused, hold_refusals, hold_stranger
 from labkit.course.exercises.mtls_setup_rules import broken
 from labkit.course.exercises.mtls_setup_stage import hold_control, stage_of
@@ -98,7 +98,7 @@ def _check_broker(work: Work) -> CheckResult:
 
 def _hold_name(stage: Stage, name: str, user: str, how: str) -> None:
     if user != name:
-        raise wrong(
+        raise RejectedError(
             "wrong-user-name",
             f"{name}{how} is {user or 'nobody'!r} to the broker",
             expected=f"{name!r}, as its certificate says",
@@ -109,7 +109,7 @@ def _hold_name(stage: Stage, name: str, user: str, how: str) -> None:
 def _check_tools(work: Work) -> CheckResult:
     """Run mosquitto_pub and mosquitto_sub with the student's arguments."""
     answer = work.answer("command")
-    if answer is None or not answer.written:
+    if answer is None:
         return CheckResult(NOT_ATTEMPTED, expected="complete command(), and hand it in")
     return CheckResult(PASSED, observed=try_tools(work, stage_of(work), answer))
 
@@ -143,8 +143,8 @@ ATTEMPTS = {
 
 def _hold_function(work: Work) -> None:
     answer = work.answer("proves")
-    if answer is None or not answer.written:
-        raise wrong(
+    if answer is None:
+        raise RejectedError(
             "no-test",
             "proves() is not written yet",
             expected="a function that tells a proof from an accident",
@@ -155,7 +155,7 @@ def _hold_function(work: Work) -> None:
     for (control, attempt), reply in zip(cases, replies, strict=True):
         wanted = CONTROLS[control]["accepted"] and attempt in tuple(ATTEMPTS)[:2]
         if reply.value is not wanted:
-            raise wrong(
+            raise RejectedError(
                 "proof-too-strict" if wanted and not reply.error else "proof-too-easy",
                 f"the control {control}, the attempt {attempt}: proves() says {reply.error or repr(reply.value)}",
                 expected="True where both together prove that a certificate is required, False everywhere else",
@@ -186,8 +186,7 @@ def _hold_nobody(work: Work) -> None:
 
 def _check_nobody(work: Work) -> CheckResult:
     """Come without a certificate, in both versions of TLS; then ask the student's function what that proves."""
-    answer = work.answer("proves")
-    if not _there(work, "mosquitto.conf") and not (answer and answer.written):
+    if not _there(work, "mosquitto.conf") and work.answer("proves") is None:
         return CheckResult(NOT_ATTEMPTED, expected="your broker, and proves()")
     return _together(
         [(0.5, lambda: _hold_nobody(work)), (0.5, lambda: _hold_function(work))],
@@ -224,7 +223,7 @@ def _check_rules(work: Work) -> CheckResult:
     if config is None or (config.acl_file is None and not _there(work, "acl.conf")):
         return CheckResult(NOT_ATTEMPTED, expected=f"{FOLDER}/acl.conf, and a broker that goes by it")
     if config.acl_file is None:
-        raise wrong(
+        raise RejectedError(
             "rules-not-in-force",
             "mosquitto.conf does not name your rules: everybody may do everything",
             expected="a broker that goes by acl.conf",

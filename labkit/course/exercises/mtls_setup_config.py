@@ -13,7 +13,8 @@ from labkit.broker import acl as rules
 from labkit.broker import config as configuration
 from labkit.broker.config import BLANKS, BrokerConfig, Listener
 from labkit.course.exercises import mtls_setup_files as files
-from labkit.course.exercises.mtls_setup_files import FOLDER, wrong
+from labkit.course.exercises.mtls_setup_files import FOLDER
+from labkit.course.lesson import RejectedError
 from labkit.errors import AclError, BrokerConfigError
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def parsed(text: str) -> BrokerConfig:
     try:
         return configuration.parse("\n".join(kept))
     except BrokerConfigError as error:
-        raise wrong(
+        raise RejectedError(
             "config-refused",
             f"mosquitto.conf: {error.key}: {error.message.partition(f'{error.key}: ')[2] or error.message}",
             expected="options that the notebook lists: a configuration can also run programs",
@@ -87,7 +88,7 @@ def hold_listener(config: BrokerConfig) -> None:
         RejectedError: It has several, or speaks without TLS.
     """
     if len(config.listeners) != 1:
-        raise wrong(
+        raise RejectedError(
             "extra-listener",
             f"there are {len(config.listeners)} listeners",
             expected="one, and everybody comes through it",
@@ -95,7 +96,7 @@ def hold_listener(config: BrokerConfig) -> None:
         )
     (listener,) = config.listeners
     if not (listener.certfile and listener.keyfile):
-        raise wrong(
+        raise RejectedError(
             "no-tls",
             "the listener has no certificate or no key of its own",
             expected="TLS: the broker proves itself before anybody says anything",
@@ -163,7 +164,7 @@ def hold_config(work: Work, config: BrokerConfig) -> Listener:
         ),
     ):
         if broken:
-            raise wrong(fault, observed, expected=expected, advice=advice)
+            raise RejectedError(fault, observed, expected=expected, advice=advice)
     return listener
 
 
@@ -192,7 +193,7 @@ def read_rules(work: Work, config: BrokerConfig) -> Acl | None:
     try:
         return rules.parse(files.content(work, name).decode("utf-8", errors="replace"))
     except AclError as error:
-        raise wrong(
+        raise RejectedError(
             "rules-refused",
             error.message,
             expected="rules that every Mosquitto reads in the same way",
@@ -228,7 +229,7 @@ def hold_trust(work: Work, listener: Listener) -> None:
         for target in sorted({target for _, target in folder_entries(work, folder)}):
             believed += files.parsed(files.content(work, f"{folder}/{target}"), f"{folder}/{target}")
     if not believed:
-        raise wrong(
+        raise RejectedError(
             "trusts-nobody",
             "the broker believes no authority",
             expected="your root and your intermediate",
@@ -237,7 +238,7 @@ def hold_trust(work: Work, listener: Listener) -> None:
     ours = files.authorities_as_they_are(work).fingerprints
     strangers = [each for each in believed if files.mark(each) not in ours]
     if strangers:
-        raise wrong(
+        raise RejectedError(
             "foreign-authority-trusted",
             f"the broker also believes {strangers[0].subject.rfc4514_string()}",
             expected="your root, your intermediate, and nobody else",
@@ -254,7 +255,7 @@ def hold_own_certificate(work: Work, listener: Listener) -> None:
     assert listener.certfile is not None  # noqa: S101 - held before
     shown = files.certificates(work, files.inside(listener.certfile))[0]
     if files.mark(shown) != files.mark(files.certificates(work, "server.crt")[0]):
-        raise wrong(
+        raise RejectedError(
             "other-server-certificate",
             f"{listener.certfile.name} does not begin with the certificate in server.crt",
             expected="the broker's own certificate first, then the intermediate",

@@ -59,11 +59,6 @@ class Authorities:
         return {mark(self.root): "root", mark(self.intermediate): "intermediate"}
 
 
-def wrong(fault: str, observed: str, *, expected: str = "", advice: str) -> RejectedError:
-    """Return what a judge says of a mistake."""
-    return RejectedError(fault, observed, expected=expected, advice=advice)
-
-
 def mark(certificate: x509.Certificate) -> bytes:
     """Return what tells one certificate from another."""
     return certificate.fingerprint(hashes.SHA256())
@@ -76,7 +71,7 @@ def public_bytes(certificate: x509.Certificate) -> bytes:
             serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
         )
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise wrong(
+        raise RejectedError(
             "key-weak",
             "a certificate holds a key that can't be read",
             advice="P-256, P-384, or RSA with 2048 bits or more: every broker knows those",
@@ -92,7 +87,7 @@ def content(work: Work, name: str) -> bytes:
     """
     data = work.data(f"{FOLDER}/{name}")
     if data is None:
-        raise wrong(
+        raise RejectedError(
             "file-missing",
             f"there is no {name}",
             expected=f"a file {FOLDER}/{name}",
@@ -114,7 +109,7 @@ def parsed(data: bytes, name: str) -> list[x509.Certificate]:
     """
     found = [load(block) for block in _blocks(data)]
     if not found or None in found:
-        raise wrong(
+        raise RejectedError(
             "not-a-certificate",
             f"{name} holds no certificate in PEM, or one that can't be read",
             expected="BEGIN CERTIFICATE … END CERTIFICATE, once or several times",
@@ -144,7 +139,7 @@ def key(work: Work, name: str) -> PrivateKey:
     """Return the private key in a PEM file: PKCS #8, PKCS #1 or SEC 1, not encrypted."""
     block = _key_block(content(work, name))
     if b"ENCRYPTED" in block:
-        raise wrong(
+        raise RejectedError(
             "key-encrypted",
             f"{name} is encrypted",
             expected="a key that a broker or device can use without asking anybody",
@@ -155,7 +150,7 @@ def key(work: Work, name: str) -> PrivateKey:
     except (ValueError, TypeError, UnsupportedAlgorithm):
         found = None
     if not isinstance(found, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
-        raise wrong(
+        raise RejectedError(
             "not-a-key",
             f"{name} holds no EC or RSA key in PEM",
             expected="the private key that belongs to the certificate of the same name",
@@ -171,7 +166,7 @@ def pair(work: Work, name: str) -> Pair:
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
     if public_bytes(leaf) != theirs:
-        raise wrong(
+        raise RejectedError(
             "key-mismatch",
             f"{name}.key is not the key of the first certificate in {name}.crt",
             expected="two halves of one pair; the device's own certificate stands first in its file",
@@ -188,7 +183,7 @@ def authorities(work: Work) -> Authorities:
     """
     roots = certificates(work, "root.crt")
     if len(roots) != 1:
-        raise wrong(
+        raise RejectedError(
             "root-not-alone",
             f"root.crt holds {len(roots)} certificates",
             expected="the root alone: it is what clients are told to believe",
@@ -196,7 +191,7 @@ def authorities(work: Work) -> Authorities:
         )
     found = authorities_as_they_are(work)
     if found.root.subject != found.root.issuer:
-        raise wrong(
+        raise RejectedError(
             "root-not-self-signed",
             "root.crt names somebody else as its issuer",
             expected="a root vouches for itself",
@@ -272,7 +267,7 @@ def _clients_apart(work: Work) -> None:
     below = [*found.values(), *(others[name] for name in ("server",) if name in others)]
     numbers = {(each.issuer.public_bytes(), each.serial_number) for each in below}
     if len(numbers) < len(below):
-        raise wrong(
+        raise RejectedError(
             "serial-reused",
             "two certificates of one issuer have the same serial number",
             expected="a number of its own for each (RFC 5280 §4.1.2.2): revocation goes by it",
@@ -289,7 +284,7 @@ def _clean(name: str, findings: Sequence[Finding]) -> None:
     if not findings:
         return
     more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
-    raise wrong(
+    raise RejectedError(
         findings[0].rule,
         f"{name}: {findings[0].message}{more}",
         expected="what the linter of the certificate lesson finds nothing in",
@@ -305,7 +300,7 @@ def common_names(certificate: x509.Certificate) -> list[str]:
 def _named(certificate: x509.Certificate, name: str) -> None:
     found = common_names(certificate)
     if found != [name]:
-        raise wrong(
+        raise RejectedError(
             "wrong-name",
             f"{name}.crt says that its holder is {', '.join(map(repr, found)) or 'nobody'}",
             expected=f"one common name, {name!r}",
@@ -318,7 +313,7 @@ def _distinct(mine: dict[str, x509.Certificate], others: dict[str, x509.Certific
     for name, certificate in mine.items():
         other = owners.setdefault(public_bytes(certificate), name)
         if other != name:
-            raise wrong(
+            raise RejectedError(
                 "key-shared",
                 f"{name} and {other} have the same key",
                 expected="one key for each: who holds it is who it says",
@@ -341,7 +336,7 @@ def inside(path: Path) -> str:
     elif given.is_absolute() or re.match("[A-Za-z]:", parts[0] if parts else ""):
         parts = ()
     if not parts or ".." in parts:
-        raise wrong(
+        raise RejectedError(
             "file-elsewhere",
             f"the configuration names {path}",
             expected=f"files below {FOLDER}, and no others",

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives import serialization
 
 from labkit.clock import SYSTEM_CLOCK
 from labkit.course.exercises import mtls_setup_files as files
-from labkit.course.exercises.mtls_setup_files import wrong
+from labkit.course.lesson import RejectedError
 from labkit.mqtt import Identity
 from labkit.outcome import Severity
 from labkit.pki import DEVICE, INTERMEDIATE, ROOT, Key, flawed
@@ -33,14 +33,14 @@ def hold_refusals(who: str, outcome: Outcome, reasons: set[str], fault: str) -> 
         RejectedError: It got in (`fault` is what is given), or was refused elsewhere or for another reason.
     """
     if outcome.accepted:
-        raise wrong(
+        raise RejectedError(
             fault,
             f"{who} got in",
             expected=f"a refusal during TLS: {' or '.join(sorted(reasons))}",
             advice="what does the broker ask of a client before it speaks MQTT, and whom does it believe?",
         )
     if outcome.stage != "tls" or outcome.reason not in reasons:
-        raise wrong(
+        raise RejectedError(
             "refused-for-another-reason",
             f"{who}: {outcome}",
             expected=f"a refusal during TLS: {' or '.join(sorted(reasons))}",
@@ -63,7 +63,7 @@ def hold_stranger(work: Work) -> None:
     keys = {files.public_bytes(ours.root), files.public_bytes(ours.intermediate)}
     related = not lint_pair(stranger, ours.intermediate) or not lint_pair(authority, ours.root)
     if files.public_bytes(authority) in keys or related:
-        raise wrong(
+        raise RejectedError(
             "stranger-is-ours",
             "the intruder's certificate is of your own authority",
             expected="another authority, with a key of its own",
@@ -75,7 +75,7 @@ def hold_stranger(work: Work) -> None:
         if each.severity is Severity.ERROR
     ]
     if found:
-        raise wrong(
+        raise RejectedError(
             "stranger-has-another-fault",
             f"stranger.crt: {found[0].message}",
             expected="a device's certificate that only its authority speaks against",
@@ -83,21 +83,21 @@ def hold_stranger(work: Work) -> None:
         )
     names = files.common_names(stranger)
     if names != [name]:
-        raise wrong(
+        raise RejectedError(
             "stranger-pretends-nothing",
             f"stranger.crt says that it is {', '.join(names)}",
             expected=f"an intruder that pretends to be {name}",
             advice=advice,
         )
     if files.public_bytes(stranger) == files.public_bytes(files.certificates(work, f"{name}.crt")[0]):
-        raise wrong(
+        raise RejectedError(
             "key-shared",
             f"the intruder has {name}'s own key",
             expected="a key of its own",
             advice=advice,
         )
     if between := [each for each in lint_pair(stranger, authority) if each.rule != "outlives-issuer"]:
-        raise wrong(
+        raise RejectedError(
             "stranger-without-authority",
             f"stranger.crt and stranger-ca.crt: {between[0].message}",
             expected="stranger-ca.crt signed stranger.crt",

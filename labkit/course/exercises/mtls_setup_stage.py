@@ -16,7 +16,6 @@ from cryptography.hazmat.primitives import serialization
 from labkit.broker import Acl, Broker, BrokerConfig, Listener, Rule
 from labkit.course.exercises import mtls_setup_config as configs
 from labkit.course.exercises import mtls_setup_files as files
-from labkit.course.exercises.mtls_setup_files import wrong
 from labkit.course.lesson import RejectedError
 from labkit.course.work import Work, explained
 from labkit.errors import BrokerStartError, IdentityRefusedError, NotConnectedError
@@ -176,7 +175,7 @@ class Stage:
                 timeout=PATIENCE,
             )
         except IdentityRefusedError as error:
-            raise wrong(
+            raise RejectedError(
                 "identity-unusable",
                 f"{who if isinstance(who, str) else 'a client'}: {error.message.rpartition(': ')[2]}",
                 expected="a certificate and its key, which OpenSSL can use",
@@ -226,7 +225,7 @@ def staged(work: Work) -> Iterator[Stage]:
     try:
         stage.broker.start()
     except BrokerStartError as error:
-        raise wrong(
+        raise RejectedError(
             "does-not-start",
             error.message,
             expected="a broker that starts",
@@ -272,14 +271,14 @@ def hold_control(stage: Stage, *, tls: str | None = None) -> dict[str, Outcome]:
         return found
     name, outcome = next(iter(refused.items()))
     if outcome.reason.startswith("server-"):
-        raise wrong(
+        raise RejectedError(
             "server-not-believed",
             f"{name} hangs up on the broker: {outcome}",
             expected="a client that knows your root alone believes your broker",
             advice="what does the broker have to send, so that a client gets from its certificate to the root?",
         )
     everybody = len(refused) == len(found)
-    raise wrong(
+    raise RejectedError(
         "refuses-everybody" if everybody else "own-client-refused",
         f"{'everybody' if everybody else name} is refused; {name}: {outcome}",
         expected=f"{', '.join(stage.names)} get in",

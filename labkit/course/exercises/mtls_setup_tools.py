@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from labkit.broker import find_client
 from labkit.course.exercises import mtls_setup_files as files
-from labkit.course.exercises.mtls_setup_files import wrong
 from labkit.course.exercises.mtls_setup_stage import heard, observed
+from labkit.course.lesson import RejectedError
 from labkit.errors import ToolTimeoutError
 from labkit.processes import run
 
@@ -53,14 +53,14 @@ def hold_arguments(argv: Any, case: Sequence[Any]) -> dict[str, str]:
     """
     program, (host, port), name, topic, message = case
     if not isinstance(argv, list) or not all(isinstance(word, str) and "\0" not in word for word in argv):
-        raise wrong(
+        raise RejectedError(
             "not-a-command",
             f"the function returned {str(argv)[:80]!r}",
             expected="a list of words, the program first",
             advice='like ["mosquitto_pub", "-h", host, …]; a number needs str()',
         )
     if not argv or argv[0] != program or len(argv) > _MOST_WORDS:
-        raise wrong(
+        raise RejectedError(
             "not-a-command",
             f"it begins with {argv[0] if argv else 'nothing'!r}",
             expected=f"{program}, which was asked for",
@@ -68,7 +68,7 @@ def hold_arguments(argv: Any, case: Sequence[Any]) -> dict[str, str]:
         )
     found = _options(argv[1:])
     if "--cafile" not in found:
-        raise wrong(
+        raise RejectedError(
             "no-tls",
             "there is no --cafile",
             expected="a client that checks whom it speaks to",
@@ -79,7 +79,7 @@ def hold_arguments(argv: Any, case: Sequence[Any]) -> dict[str, str]:
         wanted["--message"] = message
     for option, value in wanted.items():
         if found.get(option) != value:
-            raise wrong(
+            raise RejectedError(
                 "argument-ignored",
                 f"{option} is {found.get(option)!r}",
                 expected=f"{value!r}, which was asked for",
@@ -87,7 +87,7 @@ def hold_arguments(argv: Any, case: Sequence[Any]) -> dict[str, str]:
             )
     for option in ("--cert", "--key"):
         if option not in found:
-            raise wrong(
+            raise RejectedError(
                 "no-identity",
                 f"there is no {option}",
                 expected=f"{name} proves who it is",
@@ -102,14 +102,14 @@ def _options(words: list[str]) -> dict[str, str]:
     for word in rest:
         option = _LONG.get(word, word)
         if option == "--insecure":
-            raise wrong(
+            raise RejectedError(
                 "name-not-checked",
                 "it says --insecure",
                 expected="a client that checks the broker's name",
                 advice="with it, any certificate of your authority is the broker's; what is the name for?",
             )
         if option not in _VALUES | _FLAGS or option in found:
-            raise wrong(
+            raise RejectedError(
                 "option-refused",
                 f"it says {word}" + (" twice" if option in found else ""),
                 expected=f"each option once, out of: {', '.join(sorted({*_LONG, *_FILES, '--tls-version'}))}",
@@ -135,7 +135,7 @@ def try_tools(work: Work, stage: Stage, answer: Answer) -> str:
     ]
     for case, reply in zip(cases, answer.ask(cases), strict=True):
         if reply.error:
-            raise wrong(
+            raise RejectedError(
                 "function-fails",
                 f"{answer.name}{case[:1]}…: {reply.error}",
                 expected="a list of words for each program, device, host and port",
@@ -199,9 +199,9 @@ def _ran(words: list[str], env: Mapping[str, str]) -> str:
         return "it did not come back"
 
 
-def _lost(program: str, name: str, said: str) -> Exception:
+def _lost(program: str, name: str, said: str) -> RejectedError:
     last = (said.strip().splitlines() or ["nothing"])[-1]
-    return wrong(
+    return RejectedError(
         "not-delivered",
         f"{program} as {name}: no message came through; the program said: {last[:160]}",
         expected="the message arrives",
@@ -212,7 +212,7 @@ def _lost(program: str, name: str, said: str) -> Exception:
 def _under_its_name(stage: Stage, mark: int, name: str) -> None:
     users = {e["user"] for e in stage.broker.log.since(mark) if e.kind == "connected"} - {stage.observer}
     if users != {name}:
-        raise wrong(
+        raise RejectedError(
             "wrong-identity",
             f"asked to be {name}, it came as {', '.join(sorted(users))}",
             expected="each device with its own certificate",

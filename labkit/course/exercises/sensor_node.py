@@ -220,7 +220,7 @@ def _connect(judges: Judge) -> None:
 def _check_command(work: Work) -> CheckResult:
     """Ask the function hidden cases, then let the judge's board understand commands by it."""
     answer = work.answer("read_interval")
-    if answer is None or not answer.written:
+    if answer is None:
         return CheckResult(NOT_ATTEMPTED, expected="complete read_interval(), and hand it in")
     mine, source = work.variant, drawn(answer)
     judge_cases(answer, interval_cases(source, mine.shortest, mine.longest))
@@ -258,7 +258,7 @@ def _obeys(judges: Judge, answer: Answer, mine: Any, seconds: int) -> None:
 def _check_log(work: Work) -> CheckResult:
     """Ask the function lines that were made up, then the log of the judge's broker, with an impostor in it."""
     answer = work.answer("who")
-    if answer is None or not answer.written:
+    if answer is None:
         return CheckResult(NOT_ATTEMPTED, expected="complete who(), and hand it in")
     judge_cases(answer, log_cases(drawn(answer)))
     flash = _flash(work)

@@ -188,22 +188,9 @@ def decide_subscription(
     if any(access == "deny" and topic is not None and _overlap(topic, pattern) for access, topic in mine):
         return False
     return any(
-        access in {"read", "readwrite"} and topic is not None and _covers(topic, pattern)
+        access in {"read", "readwrite"} and topic is not None and _matches(topic, pattern)
         for access, topic in mine
     )
-
-
-def _covers(allowed: str, wanted: str) -> bool:
-    """Return whether one filter matches whatever another matches."""
-    if wanted.startswith("$") and allowed[:1] in {"+", "#"}:
-        return False
-    ours, theirs = allowed.split("/"), wanted.split("/")
-    for position, level in enumerate(ours):
-        if level == "#":
-            return True
-        if position >= len(theirs) or theirs[position] == "#" or level not in {"+", theirs[position]}:
-            return False
-    return len(ours) == len(theirs)
 
 
 def _overlap(one: str, other: str) -> bool:
@@ -247,6 +234,7 @@ def _filled(topic: str, names: dict[str, str | None], version: tuple[int, ...]) 
 
 
 def _matches(pattern: str, topic: str) -> bool:
+    """Return whether a filter matches a topic, or all that another filter matches."""
     # MQTT 5 §4.7.2: a wildcard in front does not match a topic that begins with $.
     if topic.startswith("$") and pattern[:1] in {"+", "#"}:
         return False
@@ -254,7 +242,7 @@ def _matches(pattern: str, topic: str) -> bool:
     for position, level in enumerate(wanted):
         if level == "#":
             return True
-        if position >= len(given) or level not in {"+", given[position]}:
+        if position >= len(given) or given[position] == "#" or level not in {"+", given[position]}:
             return False
     return len(wanted) == len(given)
 

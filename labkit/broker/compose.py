@@ -24,11 +24,13 @@ class Compose:
 
     Attributes:
         engine: `docker` or `podman`.
+        program: The engine's program.
         words: The command.
         file: The compose file.
     """
 
     engine: str
+    program: Path
     words: tuple[str, ...]
     file: Path
 
@@ -78,7 +80,7 @@ class Compose:
 
     def _identity(self) -> dict[str, str]:
         """Return whom the broker runs as: the owner of its files."""
-        words = container.identity(self.engine, container.find_engine((self.engine,))[1])
+        words = container.identity(self.engine, self.program)
         given = dict(zip(words[::2], words[1::2], strict=True))
         names = {"--user": "LABKIT_USER", "--userns": "PODMAN_USERNS"}
         return {names[word]: value for word, value in given.items()}
@@ -103,7 +105,7 @@ def find_compose() -> Compose:
         choices.insert(0 if name == "podman" else 1, (str(found),))
     for words in choices:
         if processes.run([*words, "version"], check=False).returncode == 0:
-            return Compose(name, words, file)
+            return Compose(name, engine, words, file)
     advice = {"docker": "Install its compose plugin: sudo apt install docker-compose-v2",
               "podman": "Install podman-compose: sudo apt install podman-compose (or pip install podman-compose)"}  # fmt: skip
     raise ToolMissingError(f"{name} is here, and no compose for it.", advice=advice[name], tool="compose")

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Self
 
 from labkit.broker import rabbitmq
 from labkit.broker.guarded import start_guarded
+from labkit.broker.log_file import LogFile
 from labkit.clock import Deadline
 from labkit.errors import BrokerGoneError, BrokerStartError, ToolMissingError
 from labkit.ports import LOOPBACK, is_listening, reserve_port
@@ -47,6 +48,8 @@ USER = "rabbitmq"
 _PLACES = "/usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmq-server"
 _VARIABLE = "LABKIT_RABBITMQ"
 _READY = "Server startup complete"
+_TOLD = 30
+"""Lines of a log that an error carries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,7 @@ class Node:
     name: str
     port: int
     pid: int
-    log: Path
+    log: LogFile
     home: Path
 
 
@@ -106,10 +109,8 @@ class RabbitCluster:
     Args:
         make_config: Returns Mosquitto's configuration for a port; it is rendered for RabbitMQ.
         acl: Who may read and write what.
-        authorisation: The service to ask; without it, each of `users` gets a row.
-        users: Who gets a row.
+        authorisation: The service that the nodes ask.
         size: How many nodes.
-        rabbitmq: The program; found where it is not given.
     """
 
     def __init__(
@@ -117,18 +118,15 @@ class RabbitCluster:
         make_config: Callable[[int], BrokerConfig],
         *,
         acl: Acl,
-        authorisation: Authorisation | None = None,
-        users: Sequence[str] = (),
+        authorisation: Authorisation,
         size: int = 2,
-        rabbitmq: RabbitMq | None = None,
     ) -> None:
         self.nodes: list[Node] = []
         self._make_config = make_config
         self._acl = acl
         self._authorisation = authorisation
-        self._users = tuple(users)
         self._size = size
-        self._program = rabbitmq
+        self._program: RabbitMq | None = None
         self._guarded: list[Guarded] = []
         self._held = ExitStack()
         self._home = Path()
@@ -170,12 +168,8 @@ class RabbitCluster:
                 raise BrokerGoneError(
                     f"The node {node.name} is not running any more.",
                     advice="Its last words are in the error's log; start the cluster again.",
-                    log=_tail(node.log),
+                    log=node.log.tail(_TOLD),
                 )
-
-    def log_of(self, number: int) -> str:
-        """Return what a node has logged."""
-        return self.nodes[number].log.read_text(encoding="utf-8", errors="replace")
 
     def revoke(self, crl: bytes) -> None:
         """Put a new revocation list in force: RabbitMQ looks at the file at each handshake, and needs no reload.
@@ -195,7 +189,7 @@ class RabbitCluster:
         self._give(write_atomic(self._home / ".erlang.cookie", secrets.token_hex(32), secret=True))
         self._epmd = self._held.enter_context(reserve_port())
         self._guard([str(require_tool("epmd")), "-address", LOOPBACK, "-port", str(self._epmd)], "epmd")
-        _wait(lambda: is_listening(self._epmd), "epmd", self._home / "epmd.log", 10.0)
+        _wait(lambda: is_listening(self._epmd), "epmd", LogFile(self._home / "epmd.log"), 10.0)
         for number in range(1, self._size + 1):
             self._launch(number)  # one after the other: each joins those that are there
 
@@ -210,7 +204,6 @@ class RabbitCluster:
             self._make_config(port),
             self._acl,
             authorisation=self._authorisation,
-            users=self._users,
             # The first finds nobody yet: asked for others it would look for five seconds.
             peers=names if number > 1 else (),
         )
@@ -219,8 +212,14 @@ class RabbitCluster:
         distribution = self._held.enter_context(reserve_port())
         environment = self._environment(home, names[-1], distribution)
         guarded = self._guard([str(self._program.path)], f"node{number}", environment)
-        log = self._home / f"node{number}.log"
-        _wait(lambda: _READY in _read(log), "RabbitMQ", log, START_TIME, lambda: not guarded.ended)
+        log = LogFile(self._home / f"node{number}.log")
+        _wait(
+            lambda: any(_READY in line for line in log.lines()),
+            "RabbitMQ",
+            log,
+            START_TIME,
+            lambda: not guarded.ended,
+        )
         self.nodes.append(Node(names[-1], port, guarded.pid, log, home))
 
     def _environment(self, home: Path, name: str, distribution: int) -> dict[str, str]:
@@ -290,8 +289,7 @@ def furnish(
     config: BrokerConfig,
     acl: Acl,
     *,
-    authorisation: Authorisation | None = None,
-    users: Sequence[str] = (),
+    authorisation: Authorisation,
     peers: Sequence[str] = (),
     seen_as: Path | None = None,
 ) -> None:
@@ -301,9 +299,8 @@ def furnish(
         home: The folder; it is there.
         config: Mosquitto's configuration.
         acl: Who may read and write what.
-        authorisation: See `rabbitmq.render`.
-        users: See there.
-        peers: See there.
+        authorisation: The service that the node asks.
+        peers: See `rabbitmq.render`.
         seen_as: Where the node finds the folder, if that is elsewhere: in a container.
 
     Raises:
@@ -328,17 +325,13 @@ def furnish(
         keyfile=copy(listener.keyfile, "keyfile"),
         crlfile=copy(listener.crlfile, f"crl/{word}.r0") if listener.crlfile else None,
     )
-    if authorisation is not None:
-        names = ("cafile", "certfile", "keyfile")
-        copies = {name: copy(getattr(authorisation, name), f"auth-{name}") or there for name in names}
-        authorisation = dataclasses.replace(authorisation, **copies)  # type: ignore[arg-type] # paths, all three
+    names = ("cafile", "certfile", "keyfile")
+    copies = {name: copy(getattr(authorisation, name), f"auth-{name}") for name in names}
     files = rabbitmq.render(
         dataclasses.replace(config, listeners=(copied,)),
         acl,
-        authorisation=authorisation,
-        users=users,
+        authorisation=dataclasses.replace(authorisation, **copies),  # type: ignore[arg-type] # paths, all three
         peers=peers,
-        definitions=there / "definitions.json",
     )
     for name, text in files.items():
         write_atomic(home / name, text, secret=True)
@@ -357,6 +350,7 @@ def _is_root_and_may_become(user: str) -> bool:
 
 
 def _lives(pid: int) -> bool:
+    # Not by psutil: the image that writes the containers' folders, by `furnish`, has none.
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -366,19 +360,12 @@ def _lives(pid: int) -> bool:
     return True
 
 
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
-        return ""
-
-
-def _tail(path: Path, lines: int = 30) -> str:
-    return "\n".join(_read(path).splitlines()[-lines:])
-
-
 def _wait(
-    ready: Callable[[], bool], what: str, log: Path, seconds: float, going: Callable[[], bool] = lambda: True
+    ready: Callable[[], bool],
+    what: str,
+    log: LogFile,
+    seconds: float,
+    going: Callable[[], bool] = lambda: True,
 ) -> None:
     deadline = Deadline(seconds)
     while not ready():
@@ -386,6 +373,6 @@ def _wait(
             raise BrokerStartError(
                 f"{what} did not start; it {'took too long' if deadline.passed else 'ended'}.",
                 advice="Its last words are in the error's log. Is there memory left? A node takes 150 MB.",
-                log=_tail(log),
+                log=log.tail(_TOLD),
             )
         deadline.pause(0.1)

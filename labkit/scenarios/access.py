@@ -6,7 +6,6 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from labkit.broker import decide
 from labkit.outcome import ACCEPTED, Outcome
 from labkit.pki.identities import IdentityFiles
 from labkit.processes import run
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from labkit.broker import Acl
     from labkit.mqtt import Session
     from labkit.pki import Store
 
@@ -242,11 +240,3 @@ def _hears_own(site: Site) -> Outcome:
 def _command(site: Site, topic: str, payload: str) -> None:
     with site.session(OBSERVER) as operator:
         operator.publish(topic, payload)
-
-
-def model_of(acl: Acl, cases: dict[str, tuple[str, str]]) -> dict[str, bool]:
-    """Return what our model of the broker decides for users and topics that they write to, by case."""
-    return {
-        name: decide(acl, username=user, client_id=user, topic=topic, access="write")
-        for name, (user, topic) in cases.items()
-    }

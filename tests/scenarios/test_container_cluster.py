@@ -65,3 +65,13 @@ def test_the_nodes_of_compose_are_the_ones_that_are_written() -> None:
     assert set(NODES) == {
         service["hostname"] for service in COMPOSE["services"].values() if "hostname" in service
     }
+
+
+def test_who_writes_the_folders_sees_the_stacks_workspace_and_may_write() -> None:
+    """`cluster-init` has the authority that `pki-init` made, and its image owns the folder that it fills."""
+    stack = yaml.safe_load(Path("docker/compose.yaml").read_text(encoding="utf-8"))["services"]
+    workspace, folder = COMPOSE["services"]["cluster-init"]["volumes"]
+    assert workspace == stack["pki-init"]["volumes"][0]
+    made = Path("docker/provisioning/Dockerfile").read_text(encoding="utf-8")
+    (line,) = (line for line in made.splitlines() if line.startswith("RUN install -d -m 0700 -o 10001"))
+    assert folder.rpartition(":")[2] in line.split()

@@ -11,7 +11,7 @@ from labkit.course.lab import ready_authority
 from labkit.course.lesson import Check, CheckResult, Claim, Lesson, Prediction
 from labkit.course.lessons.esp32_flashing_exercises import MORE
 from labkit.course.lessons.esp32_flashing_questions import QUESTIONS
-from labkit.course.shelf import failed
+from labkit.course.shelf import failed, not_attempted
 from labkit.errors import FormatError, MessageRefusedError
 from labkit.firmware import read_image
 from labkit.firmware.nvs_encryption import parse_key_partition
@@ -204,7 +204,7 @@ def _check_interval(lab: Lab) -> CheckResult:
     """Look at the record of what the board did with each payload."""
     path = lab.workspace.path(SHELF, "interval.json")
     if not path.exists():
-        return CheckResult("not-attempted", expected="complete interval(), then send the commands below it")
+        return not_attempted("complete interval(), then send the commands below it")
     try:
         did = {row["payload"].encode("latin-1"): str(row["did"]) for row in json.loads(path.read_text())}
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -264,15 +264,15 @@ def _check_sealed(lab: Lab) -> CheckResult:
     folder = lab.workspace.path("scratch", PLANT, "boards", DEVICE)
     files = BoardFiles(folder)
     if not files.exists:
-        return CheckResult("not-attempted", expected="run the cells of the lesson up to here first")
+        return not_attempted("run the cells of the lesson up to here first")
     flash, efuses = files.load()
     places = {part.label: part for part in COURSE_TABLE}
     dump = flash.read(places["fctry"].offset, places["fctry"].size)
     keys = flash.read(places["nvs_keys"].offset, places["nvs_keys"].size)
     if not efuses.flash_encryption_enabled:
-        return CheckResult("not-attempted", expected="turn flash encryption on first, in the cells above")
+        return not_attempted("turn flash encryption on first, in the cells above")
     if keys.strip(b"\xff") == b"" and pem_in(dump):
-        return CheckResult("not-attempted", expected="complete seal(), then run it on the bench")
+        return not_attempted("complete seal(), then run it on the bench")
     if pem_in(dump) or _readable(dump):
         return failed(
             "readable",

@@ -18,7 +18,6 @@ from labkit.course.lessons.firmware_signing_questions import QUESTIONS
 from labkit.course.shelf import failed, not_attempted
 from labkit.display import Lane, StateLanes, Table, state_lanes
 from labkit.firmware.image import parse_image
-from labkit.firmware.partitions import COURSE_TABLE
 from labkit.firmware.update import (
     Version,
     parse_header,
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
 
 PLANT = "foundry"
 VAULT = "vault"
-APP_OFFSET = COURSE_TABLE.ota_slots[0].offset
 
 CLAIMS = (
     Claim("openssl-yes", "openssl takes our signature for the image that was signed.", "signature"),

@@ -13,7 +13,7 @@ from labkit.course.lab import ready_authority
 from labkit.course.lesson import Check, CheckResult, Claim, Lesson, Prediction
 from labkit.course.lessons.provisioning_exercises import MORE
 from labkit.course.lessons.provisioning_questions import QUESTIONS
-from labkit.course.shelf import failed
+from labkit.course.shelf import failed, not_attempted
 from labkit.devices import Registry, State, Status
 from labkit.errors import DeviceUnknownError
 from labkit.pki import Reason
@@ -192,7 +192,7 @@ def _check_spend(lab: Lab) -> CheckResult:
     """Look into the database on the shelf: who was told that a token is theirs, and what it says itself."""
     path = lab.workspace.path(SHELF, "tokens.db")
     if not path.exists():
-        return CheckResult("not-attempted", expected="complete spend(), then run the race below it")
+        return not_attempted("complete spend(), then run the race below it")
     try:
         told = _winners(path)
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
@@ -247,21 +247,18 @@ def _check_return(lab: Lab) -> CheckResult:
     """Look into the plant's registry, and at what lies on the device's board."""
     path = lab.workspace.path("scratch", PLANT, "registry/fleet.db")
     if not path.exists():
-        return CheckResult("not-attempted", expected="run the cells of *The alarm* first")
+        return not_attempted("run the cells of *The alarm* first")
     with Registry.open(path) as registry, registry.read() as tx:
         try:
             device = tx.fleet.get(CLONED)
         except DeviceUnknownError:
-            return CheckResult("not-attempted", expected="run the cells of *The alarm* first")
+            return not_attempted("run the cells of *The alarm* first")
         found = tx.certificates.of(CLONED)
         actions = [event.action for event in tx.trail.events(CLONED)]
     if device.state is State.QUARANTINED:
-        return CheckResult(
-            "not-attempted",
-            expected=f"complete bring_back(), then run the cell below it: {CLONED} is in quarantine",
-        )
+        return not_attempted(f"complete bring_back(), then run the cell below it: {CLONED} is in quarantine")
     if "clone-alarm" not in actions:
-        return CheckResult("not-attempted", expected="run the cells of *The alarm* first")
+        return not_attempted("run the cells of *The alarm* first")
     counting = [each for each in found if each.status is not Status.ENDED]
     if device.state is not State.ENROLLED or len(counting) != 1:
         return failed(

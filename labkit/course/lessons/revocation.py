@@ -11,7 +11,7 @@ from labkit.course.lab import ready_authority, running_broker
 from labkit.course.lesson import Check, CheckResult, Claim, Lesson, Prediction
 from labkit.course.lessons.revocation_exercises import MORE
 from labkit.course.lessons.revocation_questions import QUESTIONS
-from labkit.course.shelf import failed
+from labkit.course.shelf import failed, not_attempted
 from labkit.mqtt import Endpoint, Identity, probe
 from labkit.pki import Authority, Reason, Revocation, Store, issue_list, look_up
 
@@ -200,7 +200,7 @@ def _check_judge(lab: Lab) -> CheckResult:
     try:
         heard: Any = lab.workspace.read_json(f"{SHELF}/verdicts.json")
     except FileNotFoundError:
-        return CheckResult("not-attempted", expected="complete judge(), then run the cells below it")
+        return not_attempted("complete judge(), then run the cells below it")
     store, now = Store(lab.workspace), SYSTEM_CLOCK.now()
     issuer, serial = store.certificate("intermediate"), store.certificate("sensor-008").serial_number
     other = store.certificate("broker").serial_number
@@ -231,10 +231,7 @@ def _check_retire(lab: Lab) -> CheckResult:
     serial = f"{store.certificate(RETIRED).serial_number:x}" if RETIRED in store.devices() else ""
     running = running_broker(lab)
     if not serial or serial not in store.revocations.revoked():
-        return CheckResult(
-            "not-attempted",
-            expected=f"complete retire(), then run the cell below it: {RETIRED} is not revoked",
-        )
+        return not_attempted(f"complete retire(), then run the cell below it: {RETIRED} is not revoked")
     if running is None:
         return failed(
             "no-broker",

@@ -127,14 +127,13 @@ PREDICTIONS = (
 def make_inputs(lab: Lab, capture: Capture) -> dict[str, bytes]:
     """Make the three inputs of the first exercise, and put them on the shelf."""
     real = capture.stream("server")
+    # The hostile one must be reached at the beginning of a record.
+    first, _ = split_record(real)
     inputs = {
         "real": real,
         "cut off": real[: len(real) // 2],
-        "hostile": real[:200] + b"\x16\x03\x03\xff\xff" + b"A" * 40,
+        "hostile": (first or b"") + b"\x16\x03\x03\xff\xff" + b"A" * 40,
     }
-    # The hostile one must be reached at the beginning of a record.
-    first, _ = split_record(real)
-    inputs["hostile"] = (first or b"") + b"\x16\x03\x03\xff\xff" + b"A" * 40
     for name, data in inputs.items():
         lab.workspace.write(f"{SHELF}/{name.replace(' ', '-')}.bin", data)
     return inputs

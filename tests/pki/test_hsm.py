@@ -86,7 +86,8 @@ def test_the_private_half_is_not_to_be_had(module: HardwareModule) -> None:
     assert key is copy.copy(key) is copy.deepcopy(key)
     assert PIN.decode() not in repr(key)
     found = numbers_in(module)
-    assert (None, 32) == (found["kept"], len(found["loose"] or b""))
+    assert found["kept"] is None
+    assert 28 < len(found["loose"] or b"") <= 32  # a module may leave out zeros in front
 
 
 def numbers_in(module: HardwareModule) -> dict[str, bytes | None]:

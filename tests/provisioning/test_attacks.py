@@ -127,7 +127,8 @@ def test_a_head_without_end(office: ProvisioningSite) -> None:
     """Headers that don't end are cut off before they fill the memory."""
     before = memory(office)
     assert b"" == answer(office, b"GET /healthz HTTP/1.1\r\n", *([b"X-A: " + b"a" * 4096 + b"\r\n"] * 2000))
-    assert b"" == answer(office, b"GET /" + b"a" * MIB)
+    found = answer(office, b"GET /" + b"a" * MIB)
+    assert not found or found.startswith(b"HTTP/1.1 400 ")  # read before the reset, or lost to it
     assert memory(office) < before + 20
     assert_served(office)
 

@@ -54,11 +54,11 @@ def test_a_strict_verifier_refuses_it(printed: PrintedAuthority) -> None:
 
 def test_the_race_loses_certificates(printed: PrintedAuthority) -> None:
     """Everything that was asked for is accounted for, and what came out has guessable serial numbers."""
-    found = race(printed, expected=40)
+    found = race(printed, asked=40)
     assert found.asked == 40
     assert 0 < found.serials <= found.issued <= found.asked
     assert found.consecutive > 0
-    alone = race(printed, expected=6, workers=1)
+    alone = race(printed, asked=6, workers=1)
     assert (6, 6, ()) == (alone.issued, alone.serials, alone.words)
 
 

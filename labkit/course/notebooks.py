@@ -2,16 +2,19 @@
 
 A source is Python in jupytext's percent format and holds the solutions. In the student's copy each solution, between
 its two markers, becomes one line that says that it is missing. The copies are byte-stable: an id is the hash of the
-cell, so that a copy changes exactly where its source did.
+cell, so that a copy changes exactly where its source did. Where a source says "lesson **tls**", or "exercise" and a
+slug, a copy has a link, so that sources hold no file names.
 """
 
 from __future__ import annotations
 
 import ast
 import hashlib
+import os
 import re
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jupytext
@@ -21,8 +24,7 @@ from labkit.errors import DriftError, NotebookError
 from labkit.workspace import write_atomic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Iterator, Mapping, Sequence
 
 BEGIN, END = "# BEGIN SOLUTION", "# END SOLUTION"
 UNWRITTEN = "*Write your answer here, in place of this line.*"
@@ -32,6 +34,8 @@ EXERCISE_SECTIONS = ("What you hand in",)
 _NAME = re.compile(r"\d\d_([a-z0-9-]+)\.py")
 _EXERCISE_NAME = re.compile(r"([a-z0-9-]+)\.py")
 _MAX_CODE_IN_A_ROW = 3
+_SLUG = r"\*\*[a-z0-9-]+\*\*"
+_MENTION = re.compile(rf"\b(?:[Ll]essons?|[Ee]xercises?) {_SLUG}(?:(?:,|,? and|,? or) {_SLUG})*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +148,11 @@ def _text(path: Path) -> str | None:
 def _written(source: Source, *, solved: bool) -> str:
     notebook = read_checked(source)
     seen: set[str] = set()
+    ways = _ways(source)
     for cell in notebook.cells:
         cell.source = _without_markers(cell.source) if solved else _without_solution(cell.source)
+        if cell.cell_type == "markdown":
+            cell.source = _linked(cell.source, ways)
         cell.id = _stable_id(cell, seen)
         cell.metadata = {
             key: cell.metadata[key]
@@ -160,6 +167,33 @@ def _written(source: Source, *, solved: bool) -> str:
             cell.metadata["tags"] = ["go-deeper"]
     finish(notebook)
     return str(nbformat.writes(notebook, indent=1)) + "\n"
+
+
+def mentions(text: str) -> list[str]:
+    """Return the slugs of lessons and exercises that a text leads to."""
+    return [slug for mention in _MENTION.findall(text) for slug in re.findall(r"\*\*([^*]+)\*\*", mention)]
+
+
+def _ways(source: Source) -> dict[str, str]:
+    """Return by slug how one gets from a copy of a source to the copies of the others."""
+    home = source.path.absolute().parents[1]
+    course = home.parent if source.graded else home
+    others = [*sources(course / "source"), *sources(course / "exercises" / "source")]
+    return {
+        each.slug: Path(
+            os.path.relpath(each.path.absolute().parents[1] / each.notebook_name, home)
+        ).as_posix()
+        for each in others
+        if each.slug != source.slug
+    }
+
+
+def _linked(text: str, ways: Mapping[str, str]) -> str:
+    def led(match: re.Match[str]) -> str:
+        way = ways.get(match[0].strip("*"))
+        return f"[{match[0]}]({way})" if way else match[0]
+
+    return _MENTION.sub(lambda mention: re.sub(_SLUG, led, mention[0]), text)
 
 
 def read_checked(source: Source) -> Any:

@@ -81,6 +81,36 @@ def test_one_change_changes_one_cell(folder: Path) -> None:
     assert sum(a != b for a, b in zip(before, after, strict=True)) == 1
 
 
+def test_a_slug_becomes_a_link(tmp_path: Path) -> None:
+    """A lesson or an exercise that is named by its slug is a link in the copies; other bold words are none."""
+    lessons, exercises = tmp_path / "source", tmp_path / "exercises" / "source"
+    exercises.mkdir(parents=True)
+    lessons.mkdir()
+    said = (
+        "Lessons **tls** and **audit**, exercise **first-boot**, lesson **start-here**, refused at **tls**."
+    )
+    text = PATTERN.replace("Read it from the leaves", said)
+    for path in (lessons / "00_start-here.py", lessons / "02_tls.py", lessons / "10_audit.py"):
+        path.write_text(text, encoding="utf-8")
+    (exercises / "first-boot.py").write_text(
+        PATTERN.replace("## In practice", "## What you hand in\n# " + said)
+    )
+    linked = (
+        "Lessons [**tls**](02_tls.ipynb) and [**audit**](10_audit.ipynb), "
+        "exercise [**first-boot**](exercises/first-boot.ipynb), lesson **start-here**, refused at **tls**."
+    )
+    assert linked in notebooks.student(notebooks.sources(lessons)[0])
+    assert linked in notebooks.solved(notebooks.sources(lessons)[0])
+    assert "Lessons [**tls**](../02_tls.ipynb) and" in notebooks.student(notebooks.sources(exercises)[0])
+
+
+@pytest.mark.parametrize("source", ALL, ids=lambda source: source.slug)
+def test_links_lead_somewhere(source: notebooks.Source) -> None:
+    """Each slug that a lesson names is that of a lesson or of a graded exercise."""
+    known = {each.slug for each in (*ALL, *notebooks.sources(SOURCES.parent / "exercises" / "source"))}
+    assert set(notebooks.mentions(source.path.read_text(encoding="utf-8"))) <= known
+
+
 def test_solved_copy_has_the_solution() -> None:
     """The solved copy has the code and no markers; the student's says what is missing."""
     source = ALL[0]

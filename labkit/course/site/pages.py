@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _LINK = re.compile(r"(!?)\[([^\]]+)\]\(([^)\s]+)\)")
 _TERM = re.compile(r"^\*\*([^*]+)\*\*: (.+)$", re.MULTILINE)
-_BOLD = re.compile(r"\*\*([^*\n]+)\*\*")
+_BOLD = re.compile(r"(?<!\[)\*\*([^*\n]+)\*\*")
 _NOTEBOOK = re.compile(r'(?<=href=")(\d\d_[a-z0-9-]+)\.ipynb(?=["#])')
 _FENCE = re.compile(r"(^```.*?^```[^\S\n]*$|^~~~.*?^~~~[^\S\n]*$)", re.MULTILINE | re.DOTALL)
 
@@ -72,16 +72,14 @@ def _forms(terms: Iterable[str]) -> dict[str, str]:
 
 
 class Linker:
-    """Makes links of bold words: the first time that a page has a term of the glossary, and each lesson's slug.
+    """Makes a link of the first bold use of each term of the glossary.
 
     Args:
         terms: The terms of the glossary.
-        lessons: The page of each slug, relative to the page that is written.
     """
 
-    def __init__(self, terms: Iterable[str], lessons: Mapping[str, str]) -> None:
+    def __init__(self, terms: Iterable[str]) -> None:
         self._forms = _forms(terms)
-        self._lessons = lessons
         self._seen: set[str] = set()
 
     def linked(self, text: str) -> str:
@@ -95,8 +93,6 @@ class Linker:
 
     def _link(self, match: re.Match[str]) -> str:
         words = match[1]
-        if words in self._lessons:
-            return f"[**{words}**]({self._lessons[words]})"
         term = self._forms.get(words.lower())
         if term is None or term in self._seen:
             return match[0]
@@ -104,25 +100,20 @@ class Linker:
         return f"{{term}}`{words} <{term}>`"
 
 
-def lesson_page(
-    lesson: Executed, terms: Iterable[str], places: Mapping[str, str], slugs: Mapping[str, str]
-) -> Any:
+def lesson_page(lesson: Executed, terms: Iterable[str], places: Mapping[str, str]) -> Any:
     """Return an executed lesson as a notebook that MyST-NB makes a page of.
 
     Args:
         lesson: The lesson.
         terms: The terms of the glossary.
         places: The page of each file of the repository that has one.
-        slugs: The page of each lesson, relative to the site's root.
     """
     import nbformat
 
     notebook = nbformat.from_dict(lesson.notebook)
     home = f"notebooks/{lesson.source.notebook_name}"
     page = places[home]
-    linker = Linker(
-        terms, {slug: posixpath.relpath(path, posixpath.dirname(page)) for slug, path in slugs.items()}
-    )
+    linker = Linker(terms)
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             cell.source = linker.linked(relinked(cell.source, home, page, places))

@@ -51,7 +51,6 @@ def stage(course: Path, lessons: Sequence[Executed], commands: click.Group, targ
     """
     places = _places(course, lessons)
     terms = pages.glossary_terms((course / _GLOSSARY).read_text(encoding="utf-8"))
-    slugs = {lesson.source.slug: places[f"notebooks/{lesson.source.notebook_name}"] for lesson in lessons}
     wanted: dict[str, str] = {}
     for home, page in places.items():
         if page.endswith(".md"):
@@ -60,7 +59,7 @@ def stage(course: Path, lessons: Sequence[Executed], commands: click.Group, targ
             wanted[page] = pages.relinked(text, home, page, places)
     for lesson in lessons:
         page = places[f"notebooks/{lesson.source.notebook_name}"]
-        wanted[page] = nbformat.writes(pages.lesson_page(lesson, terms, places, slugs)) + "\n"
+        wanted[page] = nbformat.writes(pages.lesson_page(lesson, terms, places)) + "\n"
         student = course / "notebooks" / lesson.source.notebook_name
         wanted[f"lessons/student/{student.name}"] = student.read_text(encoding="utf-8")
     wanted["lessons/index.md"] = _lessons_page(lessons)

@@ -46,10 +46,10 @@ def test_the_glossary_becomes_terms() -> None:
 
 
 def test_bold_words_become_links_once() -> None:
-    """The first bold spelling of a term leads to the glossary, each slug to its lesson; headings stay as they are."""
-    linker = pages.Linker(["suite", "CRL"], {"tls": "02_tls.ipynb"})
+    """The first bold spelling of a term leads to the glossary; headings stay as they are, and links do."""
+    linker = pages.Linker(["suite", "CRL", "tls"])
     assert "{term}`Suites <suite>` of **tls2**, [**tls**](02_tls.ipynb)" == linker.linked(
-        "**Suites** of **tls2**, **tls**"
+        "**Suites** of **tls2**, [**tls**](02_tls.ipynb)"
     )
     assert "a **suite** again\n## A **CRL**\n{term}`CRL <CRL>`" == linker.linked(
         "a **suite** again\n## A **CRL**\n**CRL**"
@@ -69,7 +69,7 @@ def lesson() -> Executed:
 def test_solutions_are_folded_away(lesson: Executed) -> None:
     """Each exercise's cell hides its input, and no other cell does; the notebook of the run is not changed."""
     before = nbformat.writes(lesson.notebook)
-    page = pages.lesson_page(lesson, [], PLACES, {"mutual-tls": "lessons/04_mutual-tls.ipynb"})
+    page = pages.lesson_page(lesson, [], PLACES)
     hidden = [cell for cell in page.cells if "hide-input" in cell.metadata.get("tags", ())]
     assert hidden == [cell for cell in page.cells if cell.metadata.get("exercise")]
     assert hidden
@@ -82,7 +82,7 @@ def test_links_in_outputs_lead_to_pages(lesson: Executed) -> None:
     cell = next(cell for cell in lesson.notebook.cells if cell.cell_type == "code")
     html = '<a href="05_revocation.ipynb">there</a> <a href="https://example.org/x.ipynb">elsewhere</a>'
     cell.outputs = [nbformat.v4.new_output("display_data", {"text/html": html})]
-    page = pages.lesson_page(lesson, [], PLACES, {})
+    page = pages.lesson_page(lesson, [], PLACES)
     (shown,) = [o.data["text/html"] for c in page.cells if c.cell_type == "code" for o in c.outputs]
     assert (
         '<a href="05_revocation.html">there</a> <a href="https://example.org/x.ipynb">elsewhere</a>' == shown
@@ -92,6 +92,6 @@ def test_links_in_outputs_lead_to_pages(lesson: Executed) -> None:
 
 def test_a_lesson_says_how_it_was_made(lesson: Executed) -> None:
     """Below its title a lesson's page says what held, and how to do it oneself."""
-    page: Any = pages.lesson_page(lesson, [], PLACES, {})
+    page: Any = pages.lesson_page(lesson, [], PLACES)
     assert "1 of 1 claims held" in page.cells[1].source
     assert "04_mutual-tls.ipynb" in page.cells[1].source

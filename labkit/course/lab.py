@@ -137,13 +137,15 @@ class Lab:
 
     def status(self) -> Table:
         """Return what is there: tools, files, and what is running."""
-        rows = [(row.name, row.value) for row in state.describe(self.workspace) if row.name != "open in"]
+        described = state.describe(self.workspace)
+        rows = [(row.name, row.value) for row in described if row.name not in {"open in", "checkpoints"}]
         tools = [(tool.name, f"{tool.version}, {tool.where}") for tool in state.tools(fetch=False)[:3]]
         done = [name for name, held in self.record.all("claims").items() if held]
         if self.variant:
             rows.append(("whose variant", self.variant.student))
         else:
             rows.append(("claims that held", f"{len(done)} of {len(self.lesson.claims)}"))
+        rows.append(("reset goes to", self._start))
         return Table(f"Lab {self.lesson.slug}: what is there", ("what", "state"), [*rows, *tools])
 
     def reset(self) -> Table:

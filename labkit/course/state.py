@@ -56,8 +56,12 @@ def describe(workspace: Workspace) -> list[Row]:
     rows.append(
         Row("identities", ", ".join(devices[:8]) + (f" and {len(devices) - 8} more" if devices[8:] else ""))
     )
-    rows += [Row(f"broker in {folder}", text) for folder, text in _brokers(workspace)]
-    rows += [Row(f"board {folder.name}", _board(folder)) for folder in board_folders(workspace)]
+    brokers, boards = _brokers(workspace), board_folders(workspace)
+    # After a few lessons a dozen of them are at rest; what runs must not be lost among them.
+    rows += [Row(f"broker in {folder}", text) for folder, text in brokers if text]
+    if resting := sum(not text for _, text in brokers):
+        rows.append(Row("brokers at rest", str(resting)))
+    rows += [Row(f"board {folder.name}", _board(folder)) for folder in boards]
     rows.append(Row("checkpoints", ", ".join(workspace.checkpoints())))
     if holder := workspace.holder():
         rows.append(Row("open in", holder))
@@ -84,7 +88,7 @@ def _broker(folder: Path) -> str:
     try:
         running = broker.attach(folder)
     except LabError:
-        return "not running"
+        return ""
     return f"Mosquitto {running.state.version}, {running.host}:{running.port}, process {running.state.pid}"
 
 

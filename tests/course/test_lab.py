@@ -71,6 +71,16 @@ def test_open_prepares_and_shows(lab: Lab, capsys: pytest.CaptureFixture[str]) -
     assert "openssl" in text
 
 
+def test_what_is_at_rest_is_counted(lab: Lab) -> None:
+    """The state names no broker that doesn't run, and says where a reset leads."""
+    for name in ("one", "two"):
+        lab.workspace.write(f"broker/{name}/mosquitto.conf", b"")
+    text = str(lab.status())
+    assert "brokers at rest   2" in text
+    assert "broker in" not in text
+    assert "reset goes to     before-sample" in text
+
+
 def test_opening_another_closes_the_first(tmp_path: Path, lab: Lab) -> None:
     """In one kernel a second lab takes over, and stops what the first had started."""
     ended: list[str] = []

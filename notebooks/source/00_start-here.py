@@ -22,7 +22,7 @@
 # - tell *where* a connection was refused and *why*, from both sides of the wire
 # - recognise a refusal that proves nothing
 #
-# **What you'll need.** About 20 minutes for the core path (an estimate). Python and OpenSSL; Mosquitto is fetched if it is missing. No board, no account, no Docker, no earlier lesson. You touch OWASP IoT items I1 (weak credentials), I2 (insecure services) and I7 (insecure transfer).
+# **What you'll need.** About 20 minutes for the core path (an estimate). Python, OpenSSL and Mosquitto (on Debian and Ubuntu the lab fetches it if it is missing). No board, no account, no Docker, no earlier lesson. You touch OWASP IoT items I1 (weak credentials), I2 (insecure services) and I7 (insecure transfer and storage).
 
 # %% [markdown]
 # ## Before you start
@@ -45,11 +45,26 @@
 # %% [markdown]
 # ### Open the lab
 #
-# These two lines open this lesson's lab. The table shows what it found: tools and their versions, files, and what is running. When something gets into a muddle later, **lab.status()** shows it again and **lab.reset()** brings you back to this point.
+# These two lines open this lesson's lab. Everything that it makes goes into one folder, the **workspace**. The table shows what is there: files, what is running, and the tools with their versions.
 
 # %%
 from labkit.course import open_lab
 lab = open_lab("start-here")
+
+# %% [markdown]
+# ### When a cell fails
+#
+# Run the cells from the top, one after the other. Some will fail all the same, in this lesson and in every other:
+#
+# | what you see | what to do |
+# | --- | --- |
+# | `NameError` | a cell above has not run, or the kernel was restarted: **Run**, then **Run All Above Selected Cell** |
+# | `NotImplementedError` | the exercise above is still yours to write; `lab.hint` helps, and most of what follows goes on without it |
+# | `WorkspaceBusyError` | another notebook works in this folder: shut its kernel down, then run the cell again |
+# | *no broker is running*, `connection-refused` | the broker stopped with a kernel or a lab: run the cells from the top |
+# | **DOES NOT HOLD** | something else happened than was claimed: read the rows below it, and try once more from the top |
+#
+# `lab.status()` shows the table again. `lab.reset()` stops what runs and takes the folder back to how this lesson found it; after it, run the cells from the top.
 
 # %% [markdown]
 # ### Are you ready?
@@ -62,7 +77,7 @@ lab.quiz("ready")
 # %% [markdown]
 # ## Make an authority
 #
-# A device and a broker that have never met need a third party whom both believe. That is a certificate **authority**. Ours has two storeys: a **root** that signs almost nothing, and an **intermediate** that does the daily work.
+# A device and a broker that have never met need a third party whom both believe. That is a certificate **authority**, or CA. It signs **certificates**: each says whose a key is. Ours has two storeys: a **root** that signs almost nothing, and an **intermediate** that does the daily work.
 
 # %%
 from labkit.pki import Store
@@ -71,7 +86,7 @@ store = Store(lab.workspace)
 store.ensure_authority()
 
 # %% [markdown]
-# What you see is the intermediate. The root's private key is on disk too, encrypted; it signed the intermediate and is not needed again today. Now the intermediate signs an **identity** for one device: a key, and a certificate that says whose key it is.
+# What you see is the intermediate. The root's private key is on disk too, encrypted; it signed the intermediate and is not needed again today. Now the intermediate makes an **identity** for one device: a private key, and a certificate for it.
 
 # %%
 store.identity("sensor-001"), store.identity("admin")
@@ -85,12 +100,12 @@ from labkit.display import chain_tree
 chain_tree(store.tree())
 
 # %% [markdown]
-# Read it from the leaves: the broker's certificate is good for *servers*, the device's for *clients*, both are signed by the intermediate, and the intermediate by the root. The **root** is the only one that anybody has to believe in advance. It is called the trust anchor.
+# Read it from the leaves: the broker's certificate, `localhost`, is good for *servers*, the device's for *clients*; both are signed by the intermediate, and the intermediate by the root. That is a **chain**. The root is the only one that anybody has to believe in advance: it is the **trust anchor**.
 
 # %% [markdown]
 # ## Start the broker
 #
-# Mosquitto is the most used MQTT broker. **mutual_tls** writes a configuration for it and starts it on a free port of this computer. It stops when you close the lesson, restart the kernel, or close the lid for good.
+# Mosquitto is a small MQTT broker that many plants and most guides use. **mutual_tls** writes a configuration for it and starts it on a free port of this computer. It stops when you close the lab, restart the kernel or shut Jupyter down.
 
 # %%
 from labkit.scenarios import mutual_tls
@@ -99,19 +114,21 @@ site = lab.enter(mutual_tls(store))
 print(site.broker.configuration)
 
 # %% [markdown]
-# Three lines carry this lesson. **cafile** names whom the broker believes. **require_certificate** makes it ask every client for a certificate, and hang up on those without. **use_identity_as_username** takes the user name from the certificate, so nobody can simply claim a name.
+# Three lines carry this lesson; the others can wait. **cafile** names whom the broker believes. **require_certificate** makes it ask every client for a certificate, and hang up on those without. **use_identity_as_username** takes the user name from the certificate, so nobody can simply claim a name. Both sides show a certificate and check the other's: that is **mutual TLS**.
 
 # %% [markdown]
 # ## Let the device in
 #
 # First the attempt that must succeed. Without it, every refusal that follows would prove nothing: a broker that is switched off refuses intruders perfectly. This is called a **positive control**.
+#
+# A connection has four **stages**, and each can refuse: **tcp** (is anybody there?), **tls** (do we believe each other?), **mqtt** (may you open a session?), **authorised** (may you do that?). **lab.claim** holds a sentence against what happened: the verdict must fall at the right stage and for the right reason.
 
 # %%
 welcome = site.publish("sensor-001", "devices/sensor-001/telemetry/temperature", "21.5")
 lab.claim("device-delivers", welcome)
 
 # %% [markdown]
-# The row was accepted at stage **authorised**, and not because `sensor-001` says so: the observer received the message. The broker's log line shows the user name `sensor-001`, which it read from the certificate.
+# Accepted at **authorised**, the last stage, and not because `sensor-001` says so: the observer received the message. Among the broker's own lines look for `u'sensor-001'`: that is the user name, and the broker read it from the certificate.
 
 # %% [markdown]
 # ## Intruder one: nobody
@@ -122,12 +139,12 @@ lab.claim("device-delivers", welcome)
 lab.predict("nobody")
 
 # %% [markdown]
-# Before labkit shows you, try it by hand. A connection has layers, and each can refuse: **tcp** (is anybody there?), **tls** (do we believe each other?), **mqtt** (may you open a session?), **authorised** (may you do that?). You will knock at the second.
+# Before labkit shows you, try it by hand. At the second stage client and server shake hands: in the **handshake** they agree on keys and show their certificates. A side that is not content says why, in an **alert**, and hangs up. You will knock, and listen for that alert.
 
 # %% [markdown]
 # ### Exercise 1: knock by hand
 #
-# *Fill in.* Complete **knock**: open a TCP connection to `site.host` and `site.port`, wrap it with `context.wrap_socket(…, server_hostname="localhost")`, and try to read one byte. Return `"silence"` if nothing comes within the time limit, else the `reason` of the `ssl.SSLError`.
+# *Fill in.* Complete **knock**: open a TCP connection to `site.host` and `site.port`, wrap it with `context.wrap_socket(…, server_hostname="localhost")`, and try to read one byte. Return `"silence"` if nothing comes within the time limit, `"closed"` if the peer hangs up without a word, else the `reason` of the `ssl.SSLError`.
 #
 # Example: `knock(tls_context(site.identity("sensor-001")))` gives `"silence"`: an MQTT broker says nothing until it is spoken to. Stuck? `lab.hint("start-here.1")` helps, up to three times.
 
@@ -190,7 +207,7 @@ lab.check("start-here.1")
 lab.claim("nobody-refused", site.attempt(None))
 
 # %% [markdown]
-# Two witnesses, one story. The client read an alert; the broker wrote `peer did not return a certificate`. The connection got as far as **tls** and no further: not one byte of MQTT was exchanged.
+# Two witnesses, one story. The client read the alert `certificate_required`; the broker wrote `peer did not return a certificate`. The connection got as far as **tls** and no further: not one byte of MQTT was exchanged.
 
 # %% [markdown]
 # ## Intruder two: the impostor
@@ -232,12 +249,12 @@ lab.check("start-here.2")
 lab.claim("impostor-refused", site.attempt(impostor))
 
 # %% [markdown]
-# It is not. A certificate is believed because of a *signature* that the trust anchor's public key can check, and never because of the names in it. The third witness, `openssl verify`, looked at the impostor's file on its own and found no issuer that we trust.
+# It is not. A certificate is believed because of a *signature* that leads to the trust anchor's key, and never because of the names in it. The third witness, `openssl verify`, looked at the impostor's file on its own and found no issuer that we trust.
 
 # %% [markdown]
 # ## The other three
 #
-# Three more intruders. **Expired**: a device of ours whose certificate ran out yesterday. **Server**: somebody who stole the broker's own certificate, signed by our own authority, and uses it as a client. **Self-signed**: somebody who vouches for himself. Predict all three, then let them in, or not.
+# Three more intruders. **Expired**: a device of ours whose certificate ran out yesterday. **Server**: somebody who stole the broker's own certificate, signed by our own authority, and uses it as a client. **Self-signed**: somebody who vouches for himself. Predict all three, then look.
 
 # %%
 lab.predict("expired")
@@ -292,10 +309,10 @@ for version in ("1.2", "1.3"):
             print(f"TLS {version}: refused during the handshake, {error.reason}")
 
 # %% [markdown]
-# That is why **knock** reads before it judges, and why labkit says *accepted* only after the broker's **CONNACK**. The TLS lesson opens the handshake and shows both flights.
+# That is why **knock** reads before it judges, and why labkit says *accepted* only after the broker's **CONNACK**. Lesson **tls** opens the handshake and shows what is said when.
 
 # %% [markdown]
-# ## Go deeper: openssl in its own words
+# ## Go deeper: the same by hand
 #
 # *Ungraded.* The third witness is a command that you can type yourself. `-untrusted` hands over the intermediate, `-x509_strict` insists on RFC 5280, `-purpose` asks for client use.
 
@@ -422,10 +439,10 @@ lab.summary()
 # %% [markdown]
 # ## In practice
 #
-# - The root's passphrase lies beside its key in this workspace, so that the lesson runs without asking. A real root is made offline, in company, and kept in a safe or a hardware module: the certificate authority lesson does that.
-# - An expired certificate is refused at a *full* handshake. A *resumed* session skips the check. Our broker hands out no tickets, so TLS 1.3 cannot resume; TLS 1.2 still can, from OpenSSL's own cache, until the broker restarts. The revocation lesson walks through the hole.
-# - A stolen device certificate still works until somebody revokes it. Nothing that you saw today changes that.
-# - `sensor-001` could not have published as `sensor-002`: rules by identity are in force already, and the mutual TLS lesson takes them apart.
+# - The root's passphrase lies beside its key in this workspace, so that the lesson runs without asking. A real root is made offline, in company, and kept in a safe or a **hardware module**: lesson **certificate-authority** does that.
+# - An expired certificate is refused at a *full* handshake. A *resumed* session skips the check. Our broker hands out no tickets, so TLS 1.3 cannot resume; TLS 1.2 still can, from OpenSSL's own cache, until the broker restarts. Lesson **revocation** walks through the hole.
+# - A stolen device certificate still works until somebody revokes it. Nothing that you saw today changes that; lesson **revocation** does.
+# - `sensor-001` could not have published as `sensor-002`: rules by identity are in force already, and lesson **mutual-tls** takes them apart.
 
 # %% [markdown]
 # ## Questions
@@ -446,7 +463,7 @@ lab.quiz("questions")
 # %% [markdown]
 # ## Tidy up
 #
-# This stops the brokers. If you forget it, they stop when the kernel does.
+# This stops the brokers. If you forget it, they stop when the kernel does. Next: lesson **threat-model**, which asks what all this is to protect, and from whom. In a hurry to see the bytes? Lesson **tls** needs nothing else.
 
 # %%
 lab.close()

@@ -22,7 +22,7 @@
 # - read an attack tree, and find the step that shuts it
 # - place what you find in the OWASP IoT Top 10, and say which lesson deals with it
 #
-# **What you'll need.** About 60 minutes for the core path (an estimate). Python, OpenSSL and Mosquitto. No earlier lesson. You touch every item of the OWASP IoT Top 10, above all I1 (weak, guessable, or hardcoded passwords), I2 (insecure network services), I5 (use of insecure or outdated components) and I7 (insecure data transfer and storage).
+# **What you'll need.** About 60 minutes for the core path (an estimate). Python, OpenSSL and Mosquitto; no earlier lesson, though lesson **start-here** helps. You touch every item of the OWASP IoT Top 10, above all I1 (weak credentials), I2 (insecure services), I5 (outdated components) and I7 (insecure transfer and storage).
 
 # %% [markdown]
 # ## Before you start
@@ -37,7 +37,7 @@ lab = open_lab("threat-model")
 # %% [markdown]
 # ## Always on: somebody is listening
 #
-# A plant as it is often found: a broker on port 1883, without TLS, with a password for each device. A **relay** stands where a switch, an access point or a neighbour's laptop could stand. It passes everything on, and remembers it.
+# A plant as it is often found: a broker on port 1883, without TLS, with a password for each device. A **relay** stands where a switch, an access point or a neighbour's laptop could stand. It passes everything on, and remembers it. Here is what the device said, byte by byte.
 
 # %%
 from labkit.mqtt import Identity, Relay, probe
@@ -54,7 +54,7 @@ lab.claim("sniffed", overhear(heard, PASSWORD))
 lab.claim("sniffed-reading", overhear(heard, "nobody is here"))
 
 # %% [markdown]
-# No attack was needed: it stands there. The password opens the door tomorrow, too; and the reading tells a burglar when to come. Now the same reading where both sides show a certificate. That is what the lessons about TLS and mutual TLS build.
+# *Accepted* is the eavesdropper's success here: nothing on the way stopped him, so the verdict fell at **tcp**. The password opens the door tomorrow, too; and the reading tells a burglar when to come. Now the same reading where both sides show a certificate. That is what lessons **tls** and **mutual-tls** build.
 
 # %%
 from labkit.pki import Store
@@ -71,6 +71,9 @@ with Relay(site.endpoint) as relay:
     closed_book = relay.last()
 print(sent, "-", len(closed_book.stream("client")), "bytes were recorded")
 lab.claim("tls-closed", overhear(closed_book, "nobody is here"))
+
+# %% [markdown]
+# *Refused at tls: encrypted.* The relay has every byte, and none of them tells it anything. The broker was told all the same: *accepted (authorised)*.
 
 # %% [markdown]
 # ## Always on: somebody is trying
@@ -124,7 +127,7 @@ lab.claim("image-secret", read_out(image, [WIFI_PASSWORD, MQTT_PASSWORD]))
 lab.claim("clean-image", read_out(clean_image(), [WIFI_PASSWORD, MQTT_PASSWORD]))
 
 # %% [markdown]
-# Wi-Fi, broker and a key, for *every* device that runs this image. The second image reads what it needs from a partition of its own device, as the flashing lesson does it; whoever has the file has nothing.
+# Wi-Fi, broker and a key, for *every* device that runs this image. The second image reads what it needs from a partition of its own device, as lesson **esp32-flashing** does it; whoever has the file has nothing. (A verdict need not be about a connection: here it fell at the *image*.)
 
 # %% [markdown]
 # ## Rarely updated: how long is a device open?
@@ -147,7 +150,7 @@ lab.claim("never-patched", judged_life(shares[0][1]))
 lab.claim("patched", judged_life(shares[-1][1]))
 
 # %% [markdown]
-# Look at the second and third bar. An update once a year closes yesterday's holes and leaves this year's. And updates that end while the device hangs on are worth as much as none from that day on: ask for how long, before you buy.
+# Look at *once a year* and *each quarter*. An update once a year closes yesterday's holes and leaves this year's. And updates that end while the device hangs on are worth as much as none from that day on: ask for how long, before you buy.
 
 # %% [markdown]
 # ## Small: what does security cost?
@@ -165,16 +168,30 @@ Table("What it costs to connect, both sides known", ("keys", "bytes sent", "byte
 lab.claim("affordable", judged_price(costs))
 
 # %% [markdown]
-# A device that stays connected pays that once. The bytes are the same everywhere, and it is the radio that empties a battery; the times are this computer's, and the TLS lesson comes back to them. What is *too* small for TLS is too small to be on a network.
+# A device that stays connected pays that once. The bytes are the same everywhere, and it is the radio that empties a battery; the times are this computer's, and lesson **tls** comes back to them. What is *too* small for TLS is too small to be on a network.
 
 # %% [markdown]
 # ## The model
 #
-# Enough seen. A **threat model** answers four questions: what are we working on, what can go wrong, what do we do about it, did we do a good job? The first one is a picture: who is there, what flows, and where are the borders.
+# Enough seen. A **threat model** answers four questions: what are we working on, what can go wrong, what do we do about it, did we do a good job? The answer to the first begins with three lists: the **assets** that are worth protecting, the **actors** who are after them, and the **entry points** where they get in.
 
 # %%
 from labkit.threats import PLANT
 
+Table("Assets", ("what", "what it means to lose it"), [(asset.name, asset.loss) for asset in PLANT.assets])
+
+# %%
+actors = [(actor.id, actor.name, actor.reach, actor.wants) for actor in PLANT.actors]
+Table("Actors", ("actor", "who", "reaches", "wants"), actors)
+
+# %%
+entries = [(entry.name, PLANT.element(entry.element).name, ", ".join(entry.open_to)) for entry in PLANT.entry_points]
+Table("Entry points", ("where", "of", "open to"), entries)
+
+# %% [markdown]
+# Then a picture: who is there, what flows, and where the borders are.
+
+# %%
 drawn = flow_diagram(PLANT, title="The plant as it was found")
 drawn
 
@@ -240,7 +257,7 @@ broker_rows = [(each.kind.value, ", ".join(each.threats) or each.dismissed) for 
 Table("The broker", ("what", "threats"), broker_rows)
 
 # %% [markdown]
-# Each question has an answer, if only "no, because …". That is the use of the method: not that it finds the clever attack, but that it forgets no dull one. `labkit threats show stride` prints them all.
+# Each question has an answer, if only "no, because …". The short names are threats of the course's catalogue; *Go deeper* has a sentence for each. That is the use of the method: not that it finds the clever attack, but that it forgets no dull one. `labkit threats show stride` prints them all.
 
 # %% [markdown]
 # ## How bad is it: a risk register
@@ -328,7 +345,7 @@ rows = [(name, tree.goal, len(tree.ways()), len(tree.open_ways(done))) for name,
 Table("Ways to the goal", ("tree", "goal", "ways", "still open"), rows, note=f"Shut so far: {', '.join(sorted(done))}.")
 
 # %% [markdown]
-# `ransomware` and `exfiltration` have many ways; `botnet` has a step that all of its ways need. That is the place where one rule does most: devices that can't reach the internet are worth nothing to somebody who rents out bots. The segmentation lesson builds that rule.
+# `ransomware` and `exfiltration` have many ways; `botnet` has a step that all of its ways need. That is the place where one rule does most: devices that can't reach the internet are worth nothing to somebody who rents out bots. Lesson **segmentation** builds that rule. (*Shut* means that an experiment in this workspace has shown how; your own plant is another matter.)
 
 # %% [markdown]
 # ### A worked case: Mirai
@@ -373,7 +390,7 @@ lab.claim("break-forgotten", result.outcome)
 # %% [markdown]
 # ## The same by hand
 #
-# The model is a file that other tools read: OWASP Threat Dragon, pytm, and every page that draws Mermaid.
+# Everything above is a command too. `labkit threats export` writes the model for tools that you may know: OWASP Threat Dragon, pytm, and every page that draws Mermaid.
 
 # %%
 from labkit.processes import run
@@ -487,7 +504,7 @@ lab.check("threat-model.5")
 # - A list of eleven pairs opens a door as it was delivered, and one that was forgotten; where a certificate is asked for there is nothing to guess.
 # - A secret in a firmware image is read with one command, on a copy, without a device.
 # - A device that is never updated is open for most of its life (a simulation).
-# - You drew borders, found what crosses them unprotected, scored twelve risks, and saw which lesson closes what.
+# - You named assets, actors and entry points, drew borders, found what crosses them unprotected, scored twelve risks, and saw which lesson closes what.
 
 # %%
 lab.summary()
@@ -520,6 +537,8 @@ lab.quiz("questions")
 
 # %% [markdown]
 # ## Tidy up
+#
+# This stops the brokers. Next: lesson **tls**. It begins with somebody who listens, as this one did, and ends with recordings that nobody can open any more.
 
 # %%
 lab.close()

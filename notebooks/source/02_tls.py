@@ -22,7 +22,7 @@
 # - say what an eavesdropper still sees
 # - choose versions and suites for a small device, and prove that the broker refuses the rest
 #
-# **What you'll need.** About 60 minutes for the core path (an estimate). Python, OpenSSL and Mosquitto; lesson **start-here** helps. You touch OWASP IoT items I2 (insecure services), I5 (outdated components) and I7 (insecure transfer).
+# **What you'll need.** About 60 minutes for the core path (an estimate). Python, OpenSSL and Mosquitto; no earlier lesson, though lesson **start-here** helps. You touch OWASP IoT items I2 (insecure services), I5 (outdated components) and I7 (insecure transfer and storage).
 
 # %% [markdown]
 # ## Before you start
@@ -37,7 +37,7 @@ lab = open_lab("tls")
 # %% [markdown]
 # ## Nothing is secret on a wire
 #
-# First a broker as it was set up for years: port 1883, user names and passwords, no TLS. Between the device and the broker stands a **Relay**. It passes everything on and remembers it, as any switch, router or access point on the way could do.
+# First a broker as brokers were set up for years: user names and passwords, no TLS. Between the device and the broker stands a **relay**. It passes everything on and remembers it, as any switch, router or access point on the way could do.
 
 # %%
 from labkit.mqtt import Relay
@@ -53,7 +53,7 @@ print(recording.stream("client"))
 lab.claim("plain-overheard", overhear(recording, PASSWORD))
 
 # %% [markdown]
-# There it is: the user name, and the password, letter by letter. The broker checked it and let the device in, so everything *worked*. Now the same log-in through TLS.
+# There it is: the user name, and the password, letter by letter. The broker checked it, answered 0 (*success*) and let the device in, so everything *worked*. And *accepted at tcp* is the eavesdropper's success: he read what he wanted, and nothing on the way stopped him. Now the same log-in through TLS.
 
 # %%
 lab.predict("overheard")
@@ -71,7 +71,7 @@ print(outcome, len(sealed.stream("client")), "bytes from the client")
 lab.claim("tls-overheard", overhear(sealed, PASSWORD))
 
 # %% [markdown]
-# Accepted, so the password *was* sent, and it is nowhere in the recording. That is the first promise: **confidentiality**. The second and the third follow; before them, look at what the bytes are made of.
+# Accepted, so the password *was* sent, and it is nowhere in the recording: *refused at tls, encrypted* is what the eavesdropper got. That is the first promise: **confidentiality**. The second and the third follow; before them, look at what the bytes are made of.
 
 # %% [markdown]
 # ### Exercise 1: walk through the records
@@ -124,7 +124,7 @@ lab.check("tls.1")
 # %% [markdown]
 # ## A handshake, message by message
 #
-# Inside the first records are the **handshake messages**. **read_handshake** takes them out of the bytes; **timeline** draws them. This is the log-in that you have just recorded: TLS 1.2, the broker shows a certificate, the device none.
+# Inside the first records are the messages of the **handshake**: the talk in which both sides agree on keys and show who they are. **read_handshake** takes them out of the bytes; **timeline** draws them. This is the log-in that you have just recorded: TLS 1.2, the broker shows a certificate, the device none.
 
 # %%
 from labkit.display import timeline
@@ -206,9 +206,9 @@ Table("Counted from the recordings", ("", *(f"TLS {version}" for version in pair
 # The third row is the fine print of TLS 1.3. It lets the client *speak* after one round trip; the broker's opinion of the device's certificate comes with the second.
 
 # %% [markdown]
-# ### What openssl says of the same connection
+# ### The same by hand: openssl s_client
 #
-# The `openssl` command can tell the same story while it connects. Here is its account of flight two, without a client certificate; names and lengths are those that the microscope reads, and our tests compare them message by message.
+# The `openssl` command can tell the same story while it connects. Here is its account of flight two, without a client certificate; names are those of the diagrams, lengths are hexadecimal, and our tests compare both message by message.
 
 # %%
 from labkit.processes import run
@@ -237,9 +237,9 @@ with Relay(site.endpoint, alter=flip_bit(number=1)) as relay:
 # `bad_record_mac`, and the connection is gone. Every record carries a tag that only the two ends can compute. With **AEAD** suites, such as AES-GCM, encryption and tag are one operation; the older CBC suites did them one after the other, and fifteen years of padding attacks were the consequence.
 
 # %% [markdown]
-# ## The third promise: you talk to whom you think
+# ## Break it: the third promise
 #
-# **Break it.** Everything the same, one thing wrong: the relay leads to a broker of *somebody else*, whose certificate another authority signed. It also says `localhost`. Which layer refuses, and who?
+# You talk to whom you think, says TLS: **authenticity**. Everything the same, one thing wrong: the relay leads to a broker of *somebody else*, whose certificate another authority signed. It also says `localhost`. Which layer refuses, and who?
 
 # %%
 impostor = lab.enter(old_broker(lab.workspace, folder="broker/impostor"))
@@ -261,7 +261,7 @@ timeline(read_handshake(trap), "The device hangs up")
 #
 # A TLS 1.2 **suite** names four things. `TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256`: keys are agreed on with ECDHE, the server signs with ECDSA, data are encrypted with AES-128-GCM, and SHA-256 mixes the keys. TLS 1.3 suites name the last two only; the first two are no longer up for choice.
 #
-# Which suites does a broker *really* take? Don't read its configuration, ask it: **offer_suites** makes one connection for each suite and reads the answer from the wire. The broker of this morning has a certificate, a key, and no line about suites, as most guides print it.
+# Which suites does a broker *really* take? Don't read its configuration, ask it: **offer_suites** makes one connection for each suite and reads the answer from the wire. The first broker with TLS, **old**, has a certificate, a key, and no line about suites, as most guides print it.
 
 # %%
 from labkit.mqtt.negotiation import offer_suites, offer_versions
@@ -271,7 +271,7 @@ taken = [offer.row() for offer in offers if offer.accepted]
 Table("A broker without a line about suites takes", ("version", "suite", "verdict", "what is wrong"), taken)
 
 # %% [markdown]
-# Static RSA, CBC, SHA-1: everything that the same guides tell you to avoid, a few lines further down. Nobody has to *choose* a weak suite; it is enough that an attacker, or an old device, can offer nothing else. Ours:
+# An empty last column is what you want. Below it: static RSA, CBC, SHA-1, everything that the same guides tell you to avoid, a few lines further down. Nobody has to *choose* a weak suite; it is enough that an attacker, or an old device, can offer nothing else. Ours:
 
 # %%
 ours = offer_suites(site.endpoint)
@@ -292,10 +292,10 @@ lab.claim("version-control", versions["1.2"].outcome)
 # | --- | --- | --- |
 # | AES-128-GCM | the usual choice: AES in hardware, the tag in software | slow, and hard to do in constant time |
 # | CHACHA20-POLY1305 | good, all in software; off by default in ESP-IDF | the usual choice |
-# | AES-256-GCM | works, costs a little more, and protects no better against anybody whom you will meet | |
+# | AES-256-GCM | works, costs a little more, and protects no better against anybody whom you will meet | slower still |
 # | anything with CBC, SHA-1, static RSA | no | no |
 #
-# The handshake costs far more than the data of a sensor: two signatures and a key exchange. P-256 is what ESP-IDF and its crypto hardware do best. TLS 1.3 in ESP-IDF 5 is there, and *off* until you switch it on; so a broker for ESP32s speaks 1.2 and 1.3, and nothing older.
+# The handshake costs far more than the data of a sensor: two signatures and a key exchange. P-256 keeps both short, and every library for such devices has it. TLS 1.3 in ESP-IDF 5 is there, and *off* until you switch it on; so a broker for ESP32s speaks 1.2 and 1.3, and nothing older.
 
 # %% [markdown]
 # ### Exercise 2: close the door
@@ -322,7 +322,7 @@ lab.check("tls.2")
 # %% [markdown]
 # ## Forward secrecy, or: the thief comes later
 #
-# Somebody records your traffic today and can't read it. A year later he steals the broker's private key, from a backup. What is his recording worth? First a session with **static RSA**, which the broker of this morning took.
+# Somebody records your traffic today and can't read it. A year later he steals the broker's private key, from a backup. What is his recording worth? First a session with **static RSA**, which the broker **old** takes.
 
 # %%
 with Relay(old.endpoint) as relay:
@@ -350,7 +350,7 @@ story = open_with_server_key(years_ago, key)
 print(next(m.content for m in story.messages if m.name == "Application data"))
 
 # %% [markdown]
-# The whole session lies open. With static RSA the client *encrypts* the secret of the session to the broker's key and sends it along. It is in the recording, waiting for the key. With **ECDHE** both sides make a throw-away key, and the broker's key only *signs*. The recording of this morning, the same broker, the same stolen key:
+# The whole session lies open. With static RSA the client *encrypts* the secret of the session to the broker's key and sends it along. It is in the recording, waiting for the key. With **ECDHE** both sides make a throw-away key, and the broker's key only *signs*. Your first recording through TLS was made with it: the same broker, the same stolen key.
 
 # %%
 print(read_handshake(sealed).suite)
@@ -362,7 +362,7 @@ lab.claim("ecdhe-closed", overhear_with_key(sealed, key, PASSWORD))
 # %% [markdown]
 # ## Why TLS 1.3 hides the reason
 #
-# A device without a certificate knocks at our broker. Under TLS 1.2 the handshake itself fails. Under 1.3 the client has *finished* before the broker has looked, and many a program prints "connected".
+# You may have met this in lesson **start-here**: a device without a certificate knocks at our broker. Under TLS 1.2 the handshake itself fails. Under 1.3 the client has *finished* before the broker has looked, and many a program prints "connected".
 
 # %%
 import socket
@@ -388,14 +388,14 @@ with Relay(site.endpoint) as relay, key_log(lab.workspace.root) as log:
 print("an eavesdropper reads:", read_handshake(refusal).alerts, "| we read:", read_handshake(refusal, secrets=its_secrets).alerts)
 
 # %% [markdown]
-# ## What you will be asked about
+# ## Words that you will meet
 #
 # | feature | what it is | what to think of it |
 # | --- | --- | --- |
 # | 0-RTT | data in the very first flight of a resumed TLS 1.3 session (RFC 8446, 2.3) | can be *replayed*: a recorded "open the valve" works twice. Mosquitto does not offer it, and you don't miss it |
 # | certificate compression | RFC 8879, an optional extension of TLS 1.3 | small certificates gain more; OpenSSL 3.0, which many brokers run, does not have it |
 # | CBC suites | encrypt, pad, and authenticate in the wrong order | Lucky Thirteen, POODLE, BEAST; gone in TLS 1.3 |
-# | renegotiation | a second handshake inside a TLS 1.2 session | gone in TLS 1.3; servers refuse it when the client asks |
+# | renegotiation | a second handshake inside a TLS 1.2 session | gone in TLS 1.3; servers with OpenSSL 3 refuse it when the client asks |
 # | SNI | the server's name in the ClientHello | in the open in both versions; empty in your recordings, because they connect to an address |
 # | key update | fresh keys within a TLS 1.3 session | for sessions that last months, like those of sensors |
 
@@ -414,14 +414,14 @@ bars("Bytes on the wire for one connection", "bytes", [
 
 # %% tags=["go-deeper"]
 bars("From the first packet to CONNACK", "ms", [Bar(c.label, c.milliseconds, "device" if c.resumed else "server") for c in costs],
-     note="Medians, on a computer whose processor is a hundred times faster than a sensor's.")
+     note="Medians, on this computer, whose processor is many times faster than a sensor's.")
 
 # %% tags=["go-deeper"]
 bars("The broker's processor, one connection", "ms", [Bar(c.label, c.broker_cpu, "device" if c.resumed else "server") for c in costs],
      note="Means of a clock with steps of 10 ms: good for the large differences only.")
 
 # %% [markdown]
-# RSA signatures and certificates are long, so RSA chains cost bytes; an RSA *signature* costs the broker time, checking it is cheap. A resumed session skips certificates and signatures, and that is exactly the danger: nobody looks at the certificate again. The revocation lesson walks in through that door.
+# RSA signatures and certificates are long, so RSA chains cost bytes; an RSA *signature* costs the broker time, checking it is cheap. A resumed session skips certificates and signatures, and that is exactly the danger: nobody looks at the certificate again. Lesson **revocation** walks in through that door.
 
 # %% [markdown]
 # ## Go deeper: what the client told everybody
@@ -567,6 +567,8 @@ lab.quiz("questions")
 
 # %% [markdown]
 # ## Tidy up
+#
+# This stops the brokers. Next: lesson **certificate-authority**. Today a root to believe in was simply there; in that lesson you make one, and all that hangs below it.
 
 # %%
 lab.close()

@@ -22,7 +22,7 @@
 # - issue to a name that *you* chose, whatever the request asks for
 # - keep a root offline, and replace a stolen intermediate without touching a device's key
 #
-# **What you'll need.** About 60 minutes for the core path (an estimate). Python, OpenSSL and Mosquitto; lesson **start-here** helps. You touch OWASP IoT items I1 (weak credentials) and I8 (lack of device management).
+# **What you'll need.** About 60 minutes for the core path (an estimate). Python, OpenSSL and Mosquitto; no earlier lesson, though lesson **start-here** helps. You touch OWASP IoT items I1 (weak credentials) and I8 (lack of device management).
 
 # %% [markdown]
 # ## Before you start
@@ -32,7 +32,7 @@ from labkit.course import open_lab
 lab = open_lab("certificate-authority")
 
 # %% [markdown]
-# Everything that is made by hand today goes into a folder of its own, `scratch/by-hand`, with the four subfolders that such guides use. Your lab's own authority stays as it is.
+# Everything that is made by hand today goes into a folder of its own, `scratch/by-hand`, with the four subfolders that most guides use. Your lab's own authority stays as it is.
 
 # %%
 from labkit.course.lessons.certificate_authority import empty_workshop
@@ -68,7 +68,7 @@ handmade_root = read_certificate(workshop.path("root/ca.crt"))
 # %% [markdown]
 # ### Exercise 1: a root in Python
 #
-# *Fill in.* Build the same with `cryptography`: P-384 key, ten years, and four extensions. **basicConstraints** (it is a CA) and **keyUsage** (it signs certificates and lists) must be *critical*: a program that does not understand them has to refuse. **subjectKeyIdentifier** and **authorityKeyIdentifier** help to find issuers, and are not critical.
+# *Fill in.* Build the same with `cryptography`: P-384 key, ten years, and four extensions. **basicConstraints** (it is a CA) and **keyUsage** (it signs certificates and lists) must be **critical**: a program that does not understand them has to refuse. **subjectKeyIdentifier** and **authorityKeyIdentifier** help to find issuers, and are not critical. **signs_both** below is your keyUsage: `cryptography` wants to hear of all nine bits, so seven are set to no.
 #
 # Example: `make_root("My Root CA")` returns a certificate with `CA:TRUE, critical`. Stuck? `lab.hint("certificate-authority.1")`, up to three times.
 
@@ -107,7 +107,7 @@ def make_root(name):
 from cryptography.hazmat.primitives.serialization import Encoding
 
 mine = make_root("My Root CA")
-lab.workspace.write("answers/certificate-authority/root.crt", mine.public_bytes(Encoding.PEM))
+lab.workspace.write("answers/certificate-authority/root.crt", mine.public_bytes(Encoding.PEM));
 
 # %%
 lab.check("certificate-authority.1")
@@ -165,16 +165,16 @@ Table("What they say", ("field", *levels), [(f, *(level[f] for level in levels.v
 # %% [markdown]
 # | field | what it is for | what goes wrong without it |
 # | --- | --- | --- |
-# | subject, CN | whom it is about; our broker makes the user name of it | a name with a slash becomes a path in topics |
+# | subject, **CN** | whom it is about; our broker makes the user name of it | a name with a slash becomes a path in topics |
 # | issuer | whose signature to look for | names are text; only the key of the issuer counts |
 # | serial number | what a revocation list names | numbers in sequence can be guessed, and collide |
 # | not before, not after | how long the promise holds | a stolen key is good for ever |
 # | basicConstraints | whether it may sign others, and how deep | any device could be an authority |
 # | keyUsage | what the *key* may do | a device's key could sign lists |
-# | extended key usage | server or client | a device can pass for the broker |
-# | SAN | which host a server is | clients can't tell one server from another |
+# | extended key usage, **EKU** | server or client | a device can pass for the broker |
+# | **SAN** | which host a server is | clients can't tell one server from another |
 #
-# A table like this often lists *key encipherment* for servers. That is for the old RSA key exchange, which has no forward secrecy; the TLS lesson opens a recording made with it. Ours sign, and do nothing else.
+# A table like this often lists *key encipherment* for servers. That is for the old RSA key exchange, which has no **forward secrecy**; lesson **tls** opens a recording made with it. Ours sign, and do nothing else.
 
 # %% [markdown]
 # Does the real broker take it? labkit reads the folder that openssl filled as if it were its own, and a device made by hand delivers a message.
@@ -225,7 +225,7 @@ except IssuanceRefusedError as error:
     print(error.rule, "-", error.message)
 
 # %% [markdown]
-# Two locks. labkit's authority refuses to sign, which protects you from mistakes. The broker refuses to believe, which protects you from *somebody else's* authority software. Only the second one stops a thief.
+# The alert blames the CA; `openssl verify` names the rule, *path length constraint exceeded*. Two locks. labkit's authority refuses to sign, which protects you from mistakes. The broker refuses to believe, which protects you from *somebody else's* authority software. Only the second one stops a thief.
 
 # %% [markdown]
 # ## Whose name is it?
@@ -241,7 +241,7 @@ lab.workspace.write("answers/certificate-authority/wish.csr", wish)
 print(run(["openssl", "req", "-noout", "-subject", "-verify"], stdin=wish, cwd=lab.workspace.root).output)
 
 # %% [markdown]
-# `openssl x509 -req` signs the subject that *stands in the request*. That is the heart of many a provisioning script, and this is what it gives to whoever asks:
+# *Verify OK* means that whoever made the request has the key; of the name it says nothing. And `openssl x509 -req` signs the subject that *stands in the request*. That is the heart of many a provisioning script, and this is what it gives to whoever asks:
 
 # %%
 lab.predict("wish")
@@ -253,7 +253,7 @@ usurper = sign_as_asked(store, wish, key)
 lab.claim("wish-granted", site.attempt(usurper, publish="devices/sensor-001/commands/open-valve"))
 
 # %% [markdown]
-# A sensor is `admin` now, and may command every device. The certificate is perfect; the *question* was put to the wrong side. In labkit a request contributes its **key and its proof**, and nothing else. The name comes from the authority's own list.
+# A sensor is `admin` now, and may command every device. (Reason code 16 is a yes: allowed, and nobody was subscribed.) The certificate is perfect; the *question* was put to the wrong side. In labkit a request contributes its **key and its proof**, and nothing else. The name comes from the authority's own list.
 
 # %%
 from dataclasses import replace
@@ -283,12 +283,15 @@ found = [(role, f.severity, f.rule, f.message) for role, path in files.items() f
 Table("A tutorial's authority", ("certificate", "severity", "rule", "what is wrong"), found)
 
 # %% [markdown]
-# Does it matter? Some of it waits for a newer program: Python 3.13 refuses a CA whose basicConstraints are not critical, Python 3.11 took it. A root without basicConstraints is an authority only because everybody is polite. And here are ours, the hand-made ones included:
+# Does it matter? Some of it waits for a newer program to be noticed: Python 3.13 refuses a CA whose basicConstraints are not critical, Python 3.11 took it. A root without basicConstraints is an authority only because everybody is polite. And here are ours, the hand-made ones included:
 
 # %%
 ours = {"root": "root", "intermediate": "intermediate", "server": "broker", "device": "sensor-001"}
 store.identity("sensor-001")
 [(role, lint(each.certificate(name), role=role, now=now)) for each in (store, handmade) for role, name in ours.items()]
+
+# %% [markdown]
+# Empty lists: the linter has nothing to say of these eight, four made by labkit and four by hand.
 
 # %% [markdown]
 # ### Exercise 2: write a rule
@@ -336,7 +339,7 @@ lab.check("certificate-authority.2")
 # %% [markdown]
 # ## Break it: the zoo
 #
-# Every specimen is a certificate with *one* thing wrong. Three judges look at each: our linter, `openssl verify`, and the broker. Which of them notices, and which layer refuses?
+# Every specimen of the **zoo** is a certificate with *one* thing wrong. Three judges look at each: our linter, `openssl verify`, and the broker. Which of them notices, and which layer refuses?
 
 # %%
 from labkit.scenarios.zoo import visit_zoo
@@ -344,7 +347,7 @@ from labkit.scenarios.zoo import visit_zoo
 Table("The zoo", ("specimen", "lint", "openssl verify", "the broker"), [visit.row() for visit in visit_zoo(lab.workspace)])
 
 # %% [markdown]
-# Read the last column from top to bottom, and look for **accepted**. No purpose at all counts as *every* purpose. A slash in a name is fine with TLS, and the mutual TLS lesson shows what it does to topics. A broker checks what RFC 5280 tells it to check; policy, such as *who may be called what*, is checked when a certificate is **issued** or nowhere.
+# Read the last column from top to bottom, and look for **accepted**. No purpose at all counts as *every* purpose. A slash in a name is fine with TLS, and lesson **mutual-tls** shows what it does to topics. A broker checks what RFC 5280 tells it to check; policy, such as *who may be called what*, is checked when a certificate is **issued** or nowhere.
 #
 # One line may say *the broker died*. Mosquitto 2.0.11, told to take the client id from the certificate, ends itself when that name is empty; newer versions let it in. Nobody can show such a certificate unless your authority signed it. That is one more reason to be strict about names before signing.
 
@@ -360,7 +363,8 @@ lab.claim("zoo-control", site.attempt(store.identity("sensor-001")))
 from labkit.scenarios.printed_authority import race
 
 outcome = race(printed)
-outcome
+print(f"{outcome.asked} asked for, {outcome.issued} made, {outcome.consecutive} with the serial number after another one's")
+print(*(f"{times} times: {words}" for words, times in outcome.words), sep="\n")
 
 # %% [markdown]
 # Some certificates were never made, and the script that asked for them may not have looked. Those that were made have serial numbers in a row, which anybody can guess. The same script has more in store: it writes over an existing key without a word, `seq -w 1 100` suddenly gives three digits where ten gave two, and an id like `../../x` writes its key somewhere else. Here is the other way:
@@ -387,12 +391,12 @@ except AlreadyIssuedError as error:
     print(error.message, "|", error.advice)
 
 # %% [markdown]
-# `labkit ca batch sensor- --count 1000` does the same with a progress bar, and `--skip-existing` goes on where it was stopped. One thing is still wrong, and we say it plainly: all these private keys were made *here*, and one copy of this folder is a copy of the fleet. Keys that never leave their device are the subject of the provisioning lesson.
+# `labkit ca batch sensor- --count 1000` does the same with a progress bar, and `--skip-existing` goes on where it was stopped. One thing is still wrong, and we say it plainly: all these private keys were made *here*, and one copy of this folder is a copy of the fleet. Keys that never leave their device are the subject of lesson **provisioning**.
 
 # %% [markdown]
 # ## The root goes away
 #
-# The root's key was used twice: for its own certificate and for the intermediate's. From now on it must be *elsewhere*: a USB stick in a safe, or better a hardware module that signs and never tells. We move it to a folder called `safe`, and go on working.
+# The root's key was used twice: for its own certificate and for the intermediate's. From now on it must be *elsewhere*: a USB stick in a safe, or better a **hardware module** that signs and never tells. We move it to a folder called `safe`, and go on working.
 
 # %%
 safe = lab.workspace.path("scratch/safe")
@@ -431,7 +435,7 @@ lab.claim("theft-over", hall.attempt(thief))
 lab.claim("theft-control", hall.publish("sensor-001", "devices/sensor-001/telemetry/temperature", "21.6"))
 
 # %% [markdown]
-# Why not simply put the root's revocation list on the broker? Because Mosquitto looks up *leaves* only: with both lists in its hands it still lets the thief in. `openssl verify` shows the difference between `-crl_check` and `-crl_check_all`; the revocation lesson shows it on the broker.
+# Why not simply put the root's revocation list on the broker? Because Mosquitto looks up *leaves* only: with both lists in its hands it still lets the thief in. `openssl verify` shows the difference between `-crl_check` and `-crl_check_all`; lesson **revocation** shows it on the broker.
 
 # %%
 from labkit.pki.openssl import verify
@@ -457,7 +461,7 @@ print("the old intermediate, looked up in the root's list:", verify(old_ca, trus
 # %% [markdown]
 # ## Go deeper: the ceremony
 #
-# *Ungraded; skipping it breaks nothing later.* A root is made in company, so that nobody has to be believed. Two people are there at least; every step is read out and written down; the last line's hash goes on paper, and everybody takes a copy home. The log of this morning:
+# *Ungraded; skipping it breaks nothing later.* A root is made in a **ceremony**, in company, so that nobody has to be believed. Two people are there at least; every step is read out and written down; the last line's hash goes on paper, and everybody takes a copy home. The log of this morning:
 
 # %% tags=["go-deeper"]
 from labkit.pki import ceremony
@@ -607,10 +611,10 @@ lab.summary()
 # ## In practice
 #
 # - *A passphrase in memory* was enough for an exercise. A real root's passphrase is typed by people who know half of it each, or the key lives in a hardware module.
-# - *P-256 against RSA-2048* is not "32 bytes against 256": a public point has 65 bytes, and a signature about 70. The gain on a small device is time and the length of the chain; the TLS lesson measures both.
-# - *Dates need clocks.* A device that wakes up in 1970 finds every certificate not yet valid. The provisioning lesson deals with that.
+# - *P-256 against RSA-2048* is not "32 bytes against 256": a public point has 65 bytes, and a signature about 70. The gain on a small device is time and the length of the chain; lesson **tls** measures both.
+# - *Dates need clocks.* A device that wakes up in 1970 finds every certificate not yet valid. Lesson **provisioning** deals with that.
 # - *Pin the root, not the intermediate.* The worst day above was survivable because devices know the root alone.
-# - *Everything below the root is a friend.* A second intermediate for the office would make its staff welcome on this broker. The mutual TLS lesson tries it.
+# - *Everything below the root is a friend.* A second intermediate for the office would make its staff welcome on this broker. Lesson **mutual-tls** tries it.
 
 # %% [markdown]
 # ## Questions
@@ -628,6 +632,8 @@ lab.quiz("questions")
 
 # %% [markdown]
 # ## Tidy up
+#
+# This stops the brokers. Next: lesson **mutual-tls**, where these identities meet a broker that lets each of them speak for itself alone. Exercise **mtls-setup** asks for both lessons, from an empty folder.
 
 # %%
 lab.close()

@@ -22,7 +22,7 @@
 # - prove what a device may say and hear, without believing the publisher
 # - write access rules by identity, and test them where it counts
 #
-# **What you'll need.** About 60 minutes for the core path (an estimate). Python, OpenSSL and Mosquitto; lesson **start-here** helps. You touch OWASP IoT items I1 (weak credentials), I3 (insecure interfaces) and I9 (insecure defaults).
+# **What you'll need.** About 60 minutes for the core path (an estimate). Python, OpenSSL and Mosquitto; no earlier lesson, though lessons **start-here** and **certificate-authority** help. You touch OWASP IoT items I1 (weak credentials), I3 (insecure interfaces) and I9 (insecure defaults).
 
 # %% [markdown]
 # ## Before you start
@@ -66,7 +66,7 @@ lab.claim("password-control", probe(old.endpoint, trust=old.trust, username=USER
 old.broker.stop()
 
 # %% [markdown]
-# From any computer in the world, *is* the thief `sensor-001`. The broker refuses wrong passwords, so it is doing its job; and TLS did what it promised, which was to prove the *broker*. A password is a secret that you must show to use it, and what is shown can be copied.
+# From any computer in the world, the thief *is* `sensor-001`: he spoke on its topic (reason code 16 is a yes: allowed, and nobody was subscribed). The broker refuses wrong passwords, so it is doing its job; and TLS did what it promised, which was to prove the *broker*. A password is a secret that you must show to use it, and what is shown can be copied.
 #
 # | what matters | password | certificate and key |
 # | --- | --- | --- |
@@ -74,13 +74,13 @@ old.broker.stop()
 # | what the broker keeps | a hash of every password | nothing secret about devices |
 # | one copied flash chip gives | this device, and every other with the same password | this device |
 # | changing it | by hand, on both sides | the authority issues another |
-# | taking it away | delete a line | revoke (see the revocation lesson) |
+# | taking it away | delete a line | revoke (lesson **revocation**) |
 # | costs | nothing | an authority, and a device that can compute |
 
 # %% [markdown]
 # ## The printed configuration refuses its own devices
 #
-# So every device gets a key and a certificate, signed by the intermediate. Guides then print a broker whose `cafile` is the root, `require_certificate true`, and a device that shows its certificate. It looks right. Start it.
+# So every device gets a key and a certificate, signed by the intermediate. Many guides then print a broker whose `cafile` is the root, with `require_certificate true`, and a device that shows its certificate. It looks right. Start it.
 
 # %%
 lab.predict("printed")
@@ -117,7 +117,7 @@ lab.claim("intermediate-only", outcomes["intermediate-only"])
 # | --- | --- | --- |
 # | the device sends its chain, `cafile` is the root | yes | standard TLS; the broker never changes when an intermediate does, but a *revoked* intermediate is brought along by the thief himself, and the chain costs the device flash and bytes |
 # | `cafile` holds intermediate and root | yes | devices send the least; a new intermediate goes to the broker first. Ours |
-# | `capath`, a folder, and `openssl rehash` | yes | the same trust, one file each; whoever forgets rehash gets silence |
+# | `capath`, a folder, and `openssl rehash` | yes | the same trust, one file each; whoever forgets rehash gets `unknown_ca` again |
 # | `cafile` is the intermediate alone | no | the narrow trust that one would like does not exist here: Mosquitto wants a chain that ends in a root |
 
 # %% [markdown]
@@ -132,7 +132,7 @@ lab.claim("claim-ignored", site.attempt(device, username="admin", client_id="adm
 lab.claim("claim-control", site.attempt(device, username="admin", client_id="admin", publish="devices/sensor-001/status"))
 
 # %% [markdown]
-# Look for `u'sensor-001'` in the broker's lines: the claim was thrown away. Identity comes from the key, and the key was proved in the handshake. No `allow_anonymous`, no password file, no list of devices: the broker has never heard of `sensor-001` before.
+# Look for `u'sensor-001'` in the broker's lines: the claim was thrown away. Identity comes from the key, and the key was proved in the **handshake**. No `allow_anonymous`, no password file, no list of devices: the broker has never heard of `sensor-001` before.
 
 # %% [markdown]
 # ## PUBACK means nothing
@@ -154,7 +154,7 @@ allowed = told_of(site, "sensor-001", "devices/sensor-001/telemetry/temperature"
 Table("Allowed", ("protocol", "QoS", "the publisher's library says", "the message"), [each.row() for each in allowed])
 
 # %% [markdown]
-# Nothing arrived, whatever the publisher was told. MQTT 3.1.1 *has no way* to say no: a refused message is acknowledged like any other, and ESP-IDF's client speaks 3.1.1 unless you configure it. MQTT 5 says `135`; for QoS 2 the broker says it in the *first* answer, and this library looks at the last. So: **delivery is the proof**, and nothing else is.
+# Nothing arrived, whatever the publisher was told. Its answer is called **PUBACK**, and MQTT 3.1.1 *has no way* to say no in it: a refused message is acknowledged like any other, and ESP-IDF's client speaks 3.1.1 unless you configure it. MQTT 5 says `135`; for QoS 2 the broker says it in the *first* answer, and this library looks at the last. So: **delivery is the proof**, and nothing else is.
 
 # %%
 lab.claim("other-undelivered", site.publish("sensor-001", "devices/sensor-002/telemetry/temperature", "99"))
@@ -163,7 +163,7 @@ lab.claim("own-delivered", site.publish("sensor-001", "devices/sensor-001/teleme
 # %% [markdown]
 # ### Granted, and deaf
 #
-# The other direction. `sensor-002` subscribes to `#` and to the commands of `sensor-001`. The broker answers each SUBSCRIBE with **SUBACK: granted**. Then `admin` sends `sensor-001` a command.
+# The other direction. `sensor-002` subscribes to `#` and to the commands of `sensor-001`. The broker answers each SUBSCRIBE with **SUBACK**: *granted*. Then `admin` sends `sensor-001` a command.
 
 # %%
 lab.predict("suback")
@@ -174,12 +174,12 @@ from labkit.scenarios.access import spied_on
 lab.claim("spy-deaf", spied_on(site, "sensor-002", "sensor-001"))
 
 # %% [markdown]
-# Granted, and not delivered: Mosquitto checks *each message on its way out*. And it is not deaf in general, for a fence message to `sensor-002`'s own commands did arrive. A security test that reads SUBACK would report a hole here; one that reads PUBACK would have missed one above.
+# Granted, and not delivered: Mosquitto checks *each message on its way out*. And `sensor-002` is not deaf in general: a **fence**, a message to its own commands that was sent afterwards, did arrive. A security test that reads SUBACK would report a hole here; one that reads PUBACK would have missed one above.
 
 # %% [markdown]
 # ### Exercise 1: decide like a broker
 #
-# *Fill in.* Complete **may_write**: given a user, a topic and a list of patterns, return whether one of the patterns allows it. `%u` in a pattern stands for the user name, `+` for exactly one level, `#` for all levels that are left. A user whose name contains `+` or `#` may do nothing.
+# *Fill in.* Complete **may_write**: given a user, a topic and a list of patterns, which is an **ACL** in small, return whether one of the patterns allows it. `%u` in a pattern stands for the user name, `+` for exactly one level, `#` for all levels that are left. A user whose name contains `+` or `#` may do nothing.
 #
 # Example: `may_write("sensor-001", "devices/sensor-001/status", PATTERNS)` is `True`. Stuck? `lab.hint("mutual-tls.1")`, up to three times.
 
@@ -224,7 +224,7 @@ lab.check("mutual-tls.1")
 # %% [markdown]
 # ## Break it: a slash in a name
 #
-# One thing wrong, everything else the same: a certificate whose common name is `sensor-001/commands`, from an authority that signs what it is asked to. Filled into `devices/%u/status`, what does that give?
+# One thing wrong, everything else the same: a certificate whose common name is `sensor-001/commands`, from an authority that signs what it is asked to (lesson **certificate-authority** met one). Filled into `devices/%u/status`, what does that give?
 
 # %%
 from labkit.errors import NameRefusedError
@@ -303,7 +303,7 @@ lab.check("mutual-tls.2")
 # **site.reload** is careful for a reason. Mosquitto 2.0 answers a rule that it can't read by dropping *all* rules: everybody may do everything, and the log has one line about it. So labkit parses the rules, tries them on a second broker, swaps them in, and looks for something forbidden that must be refused.
 
 # %% [markdown]
-# ## mosquitto_pub's own words
+# ## The same by hand: mosquitto_pub
 #
 # Guides test with `mosquitto_pub` and read its exit status. Here is what the real program says, where it is installed: an allowed message, a forbidden one, a client without a certificate, under MQTT 3.1.1.
 
@@ -324,7 +324,7 @@ else:
     print("mosquitto_pub is not installed here; labkit doctor says how to get it")
 
 # %% [markdown]
-# Status 0 for a message that never arrived, and for the refusal one of several phrases without a reason, at random. Exit codes of a publisher are no test of a broker.
+# Status 0 for a message that never arrived; and for the refusal one of several phrases, by chance, none of which gives the reason. Exit codes of a publisher are no test of a broker.
 
 # %%
 lab.claim("still-in", site.publish("sensor-001", "devices/sensor-001/telemetry/temperature", "21.7"))
@@ -506,6 +506,8 @@ lab.quiz("questions")
 
 # %% [markdown]
 # ## Tidy up
+#
+# This stops the brokers. Next: lesson **revocation**. A stolen device still passes everything that you built here, because it *is* the device. Exercise **mtls-setup** asks for what you have now, from an empty folder.
 
 # %%
 lab.close()

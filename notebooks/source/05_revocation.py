@@ -22,7 +22,7 @@
 # - end what a list does not end: an open session, and a TLS ticket
 # - keep a list from locking out your own fleet
 #
-# **What you'll need.** About 60 minutes for the core path (an estimate). Python, OpenSSL and Mosquitto; no earlier lesson, though the one about mutual TLS helps. You touch OWASP IoT items I3 (insecure ecosystem interfaces) and I8 (lack of device management).
+# **What you'll need.** About 60 minutes for the core path (an estimate). Python, OpenSSL and Mosquitto; no earlier lesson, though lesson **mutual-tls** helps. You touch OWASP IoT items I3 (insecure interfaces) and I8 (lack of device management).
 
 # %% [markdown]
 # ## Before you start
@@ -44,7 +44,7 @@ store.identity("sensor-001"), store.identity("admin"), stolen
 # %% [markdown]
 # ## The thief gets in
 #
-# We start a broker as the earlier lessons did: mutual TLS, rules by identity, and nothing about revocation. The thief has copied `sensor-007.key` and `sensor-007.crt` from the flash chip.
+# We start a broker as in lesson **mutual-tls**: certificates on both sides, rules by identity, and nothing about revocation. The thief has copied `sensor-007.key` and `sensor-007.crt` from the flash chip.
 
 # %%
 from labkit.scenarios import mutual_tls
@@ -87,7 +87,7 @@ print(by_hand.revoke("devices/sensor-007.crt", Reason.KEY_COMPROMISE).then(by_ha
 #
 # *Fill in.* A list comes by post, by USB stick, from a web server. Before you believe it, three questions: did **our** authority sign it, does it count **now**, and is the serial number **on it**? Complete **judge** so that it answers with one word: `signature`, `stale`, `revoked` or `good`.
 #
-# Example: `judge(ours, issuer, serial_of_sensor_008, now)` gives `"revoked"`. Stuck? `lab.hint("revocation.1")`, up to three times.
+# Example: `judge(lists["ours"], issuer, serial, now)` gives `"revoked"`: `serial` is that of `sensor-008`, which is on our list. Stuck? `lab.hint("revocation.1")`, up to three times.
 
 # %%
 from cryptography import x509
@@ -96,6 +96,7 @@ from labkit.course.lessons.revocation import make_lists
 
 device, lists = make_lists(lab)
 issuer, now = store.certificate("intermediate"), SYSTEM_CLOCK.now()
+serial, other = store.certificate("sensor-008").serial_number, store.certificate("broker").serial_number
 sorted(lists)
 
 # %% exercise="revocation.1" kind="fill-in"
@@ -116,7 +117,6 @@ def judge(pem, issuer, serial, now):
 # Four cases: our list and the device that is on it, our list and a certificate that is not, a list that ran out yesterday, and a hostile one. The last was signed by an authority with *our names* and another key, the impostor of lesson **start-here**.
 
 # %%
-serial, other = store.certificate("sensor-008").serial_number, store.certificate("broker").serial_number
 verdicts = {name: judge(pem, issuer, serial, now) for name, pem in lists.items()}
 verdicts["not on it"] = judge(lists["ours"], issuer, other, now)
 lab.workspace.write_json("answers/revocation/verdicts.json", verdicts)
@@ -136,7 +136,7 @@ from labkit.pki import look_up
 # %% [markdown]
 # ## Tell the broker
 #
-# The list is signed and lies on the disk. The broker of this morning does not know it.
+# The list is signed and lies on the disk. The broker that is running does not know it.
 
 # %%
 lab.claim("not-told", site.attempt(stolen))
@@ -173,7 +173,7 @@ enforce(site)
 lab.claim("read-list", site.attempt(second))
 
 # %% [markdown]
-# A list counts from the **reload** on, and not a second earlier. **enforce** does more than send a signal. It verifies the list *before* the broker sees it, lets a second Mosquitto try it, reloads, and then knocks twice: with a canary that exists only to be revoked, and with the operator. A reload that nobody has seen working is a hope.
+# A list counts from the **reload** on, and not a second earlier. **enforce** does more than send a signal. It verifies the list *before* the broker sees it, lets a second Mosquitto try it, reloads, and then knocks twice: with a **canary**, whose certificate exists only to be revoked, and with the operator. A reload that nobody has seen working is a hope.
 
 # %% [markdown]
 # ## The session that lives on
@@ -212,7 +212,7 @@ lab.claim("silenced-control", delivered(observer, observer, "devices/sensor-001/
 # %% [markdown]
 # ### Exercise 2: retire a device
 #
-# *Defend it.* Write **retire**: after it has run, the device is on the list, the broker goes by that list, and an open session of the device is silenced. `sensor-001` must not notice anything.
+# *Defend it.* Another device leaves, `sensor-010`. Write **retire**: after it has run, the device is on the list, the broker goes by that list, and an open session of the device is silenced. `sensor-001` must not notice anything. You have seen each step; **silence**(site, name), imported below, is the kill switch of the last section in one call.
 #
 # Example: after `retire(site, "sensor-010", "cessation-of-operation")` the broker refuses `sensor-010` with `certificate_revoked`. Stuck? `lab.hint("revocation.2")`.
 
@@ -389,12 +389,12 @@ print("the device, with its old key and a new certificate:", hall.attempt(plant.
 hall.broker.stop()
 
 # %% [markdown]
-# The certificate that the thief had made is of an unknown CA now. The lesson about the certificate authority goes through the same day from the other side: who notices, who holds the root's passphrase, what is written down.
+# The certificate that the thief had made is of an unknown CA now. Lesson **certificate-authority** goes through the same day from the other side: who notices, who holds the root's passphrase, what is written down.
 
 # %% [markdown]
 # ## List, question, or short life?
 #
-# | what matters | a list (CRL) | a question (OCSP) | a short life |
+# | what matters | a list (CRL) | a question (**OCSP**) | a short life |
 # | --- | --- | --- | --- |
 # | the broker learns of it | at the next reload | at the next handshake, or with the answer that the client brings (stapling) | never; it waits |
 # | a stolen device is welcome for | minutes, if you reload | minutes | what is left of its days |
@@ -548,7 +548,7 @@ lab.summary()
 # %% [markdown]
 # ## In practice
 #
-# - *Who may revoke?* Whoever can put a device on the list can take your plant down. The register records who was revoked, when and why; the provisioning lesson records by whom.
+# - *Who may revoke?* Whoever can put a device on the list can take your plant down. The register records who was revoked, when and why; lesson **provisioning** records by whom.
 # - *TLS 1.2 keeps a cache beside the tickets* that no setting of Mosquitto switches off. A reload with a `crlfile` empties it; without one only a restart does.
 # - *Expiry is no revocation, and revocation is no expiry.* Sessions outlive both. A nightly reload and a look at long sessions belong on the calendar.
 # - *Several brokers* need the list at the same time. Copy it, verify it where it arrives, and reload there; `labkit ca crl` and a timer are the small version of that.
@@ -571,6 +571,8 @@ lab.quiz("questions")
 
 # %% [markdown]
 # ## Tidy up
+#
+# This stops the brokers. Next: lesson **esp32-flashing**. So far a device was two files; there it is a board, and you are the one who reads the key out of it.
 
 # %%
 lab.close()

@@ -247,7 +247,7 @@ def _check_retire(lab: Lab) -> CheckResult:
             "may-speak",
             f"{RETIRED} is on the list, and a session that it has open may still speak",
             expected="the rules to take everything from it",
-            advice="which function silenced sensor-009?",
+            advice="what took every right from sensor-012 while it was connected?",
         )
     control, retired = _attempt(lab, running, "sensor-001"), _attempt(lab, running, RETIRED)
     if not control.accepted:
@@ -295,7 +295,7 @@ CHECKS = (
         f"{RETIRED} is on the list, the broker refuses it for that, its rights are gone, and sensor-001 is in",
         (
             "Three things must happen: on record, in force, silenced.",
-            "store.revocations.revoke(…) puts it on record. Two functions that you have used do the rest.",
+            "store.revocations.revoke(…) puts it on record. Two functions that this lesson has imported do the rest.",
             "enforce(site) has the broker read the list and proves it; silence(site, name) is for the open session.",
         ),
         _check_retire,

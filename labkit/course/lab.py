@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from labkit.broker import attach
-from labkit.course import prompts, solutions, state
+from labkit.course import first_aid, prompts, solutions, state
 from labkit.course.answers import hand_in
 from labkit.course.catalogue import find_any, whose
 from labkit.course.exercise import Exercise
@@ -21,7 +21,6 @@ from labkit.display.outcomes import witnesses
 from labkit.errors import (
     BrokerNotRunningError,
     ClaimUnknownError,
-    LabError,
     NotConnectedError,
     NotRefusedError,
 )
@@ -64,7 +63,7 @@ def open_lab(
         ToolMissingError: The lesson needs a program that is not here.
     """
     global _open  # noqa: PLW0603 - one lab a kernel
-    _install_short_errors()
+    first_aid.install()
     if os.environ.get("NBGRADER_EXECUTION"):
         from labkit.course.nbgrader import adopt_execution
 
@@ -139,6 +138,10 @@ class Lab:
         """Return what is there: tools, files, and what is running."""
         described = state.describe(self.workspace)
         rows = [(row.name, row.value) for row in described if row.name not in {"open in", "checkpoints"}]
+        if first_aid.kernel_is_old():
+            rows.insert(
+                0, ("older than the course", "this kernel; Kernel ▸ Restart Kernel brings it up to date")
+            )
         tools = [(tool.name, f"{tool.version}, {tool.where}") for tool in state.tools(fetch=False)[:3]]
         done = [name for name, held in self.record.all("claims").items() if held]
         if self.variant:
@@ -362,25 +365,3 @@ def _show(table: Table) -> None:
         print(table)
     else:
         display(table)
-
-
-def _install_short_errors() -> None:
-    """Show our own errors in a notebook as message and advice, without a traceback."""
-    try:
-        from IPython import get_ipython
-    except ImportError:
-        return
-    shell = get_ipython()
-    if shell is None or os.environ.get("LABKIT_DEBUG"):
-        return
-
-    def handler(
-        shell: Any, kind: type, error: LabError, _trace: Any, tb_offset: int | None = None
-    ) -> list[str]:
-        del tb_offset
-        lines = [f"{type(error).__name__}: {error.message}", f"  {error.advice}"]
-        # IPython leaves showing to the handler. This way it is an error to every front end, not words on stderr.
-        shell._showtraceback(kind, error, lines)  # noqa: SLF001 - the hook that kernels themselves override
-        return lines
-
-    shell.set_custom_exc((LabError,), handler)

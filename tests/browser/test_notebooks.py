@@ -163,7 +163,9 @@ def test_stop_restart_and_reload(lab: LabPage) -> None:
     assert "what is there" in lab.run(lab.index("open_lab("))
     lab.restart()
     lab.wait_idle()
-    assert "NameError" in lab.run(lab.index("lab.predict("))
+    said = lab.run(lab.index("lab.predict("))
+    assert "NameError" in said
+    assert "The lab is not open in this kernel" in said
     assert "what is there" in lab.run(lab.index("open_lab("))
     lab.close_all()
     lab.load()

@@ -14,7 +14,7 @@ from labkit.course.catalogue import find_any, whose
 from labkit.course.exercise import Exercise
 from labkit.course.judging import judged, shown
 from labkit.course.lesson import Lesson, evidence, judge
-from labkit.course.overview import overview
+from labkit.course.overview import Overview
 from labkit.course.progress import Progress, report_line
 from labkit.display import Table
 from labkit.display.outcomes import witnesses
@@ -259,9 +259,10 @@ class Lab:
         """
         print(solutions.solution(self.record, self.lesson, _find(self.lesson.checks, name)))
 
-    def progress(self) -> Table:
-        """Return how far you have come in the whole course."""
-        return overview(self.workspace)
+    def progress(self) -> Overview:
+        """Return how far you have come in the whole course. In a notebook it keeps up with what you do."""
+        up = "../" if isinstance(self.lesson, Exercise) else ""
+        return Overview(self.workspace, self.record.on_set, up=up)
 
     def hint(self, name: str) -> None:
         """Give the next hint to an exercise: three, each more helpful than the one before."""

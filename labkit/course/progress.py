@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from labkit.errors import WorkspaceCorruptError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from labkit.workspace import Workspace
 
 FORMAT = 1
@@ -27,6 +29,7 @@ class Progress:
     def __init__(self, workspace: Workspace, slug: str) -> None:
         self._workspace = workspace
         self._slug = slug
+        self._followers: list[Callable[[], None]] = []
 
     def get(self, kind: str, name: str) -> Any:
         """Return what was recorded, or None."""
@@ -47,6 +50,12 @@ class Progress:
             whole = self._load()
             whole["lessons"].setdefault(self._slug, {}).setdefault(kind, {})[name] = value
             self._workspace.write_json(_FILE, whole)
+        for follower in self._followers:
+            follower()
+
+    def on_set(self, follower: Callable[[], None]) -> None:
+        """Call something whenever something was recorded here."""
+        self._followers.append(follower)
 
     def _load(self) -> dict[str, Any]:
         try:

@@ -56,7 +56,7 @@ class Overview:
             shown.value = self.table()._repr_html_()
 
         self._on_record(refresh)
-        display(shown)
+        display({**shown._repr_mimebundle_(), "text/plain": str(self)}, raw=True)
 
     def table(self) -> Table:
         """Return a row for each lesson and each graded exercise, and what comes next."""

@@ -6,7 +6,7 @@ import hashlib
 import html
 import os
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -45,7 +45,7 @@ def choose(
     """
     print(question)
     if interactive():
-        _radio({key: f"{key}: {text}" for key, text in options.items()}, chosen, on_choice)
+        _buttons({key: f"{key}: {text}" for key, text in options.items()}, chosen, on_choice)
     else:
         for key, text in options.items():
             print(f"  {key}: {text}")
@@ -54,22 +54,40 @@ def choose(
     print(f"Without a mouse: {by_hand}")
 
 
-def _radio(options: Mapping[str, str], chosen: str | None, on_choice: Callable[[str], str]) -> None:
+_STYLE = (
+    "<style>.labkit-answer{height:auto!important;min-height:28px;line-height:1.4!important;padding:3px 10px!important;"
+    "text-align:left!important;white-space:normal!important}</style>"
+)
+"""A long answer is wrapped; by itself ipywidgets cuts it off."""
+
+
+def _buttons(options: Mapping[str, str], chosen: str | None, on_choice: Callable[[str], str]) -> None:
+    """Show a button an answer.
+
+    Not radio buttons: among those the arrow keys choose, and JupyterLab takes the arrow keys for its cells. To each of
+    these Tab leads, and Space or Enter takes it.
+    """
     import ipywidgets as widgets
     from IPython.display import display
 
-    buttons = widgets.RadioButtons(
-        options=[(text, key) for key, text in options.items()],
-        index=list(options).index(chosen) if chosen and chosen in options else None,
-        layout=widgets.Layout(width="max-content"),
-    )
-    said = widgets.HTML()
+    layout = widgets.Layout(width="max-content", max_width="100%", margin="2px 0")
+    buttons = {key: widgets.Button(description=text, layout=layout) for key, text in options.items()}
+    said = widgets.HTML(_STYLE)
 
-    def clicked(change: Any) -> None:
-        said.value = html.escape(on_choice(change["new"]))
+    def mark(taken: str | None) -> None:
+        for key, button in buttons.items():
+            button.icon = "check" if key == taken else ""
+            button.style.font_weight = "bold" if key == taken else "normal"
 
-    buttons.observe(clicked, names="value")
-    display(widgets.VBox([buttons, said]))
+    def clicked(key: str) -> None:
+        mark(key)
+        said.value = _STYLE + html.escape(on_choice(key))
+
+    for key, button in buttons.items():
+        button.add_class("labkit-answer")
+        button.on_click(lambda _, key=key: clicked(key))
+    mark(chosen)
+    display(widgets.VBox([*buttons.values(), said]))
 
 
 def ask_all(questions: Sequence[Question], *, answers: str | None, by_hand: str) -> None:
@@ -85,7 +103,7 @@ def ask_all(questions: Sequence[Question], *, answers: str | None, by_hand: str)
         print(f"{number}. {question.text}")
         options = {letter: f"{letter}) {text}" for letter, (text, _, _) in lettered.items()}
         if answers is None and interactive():
-            _radio(options, None, partial(feedback, question))
+            _buttons(options, None, partial(feedback, question))
             continue
         for text in options.values():
             print(f"   {text}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import nbformat
 import pytest
@@ -30,7 +30,7 @@ PLAIN = [
     nbformat.v4.new_code_cell(
         "import ipywidgets\nlong = '"
         + "x" * 300
-        + "'\nprint(long)\nipywidgets.RadioButtons(options=['a', 'b'])"
+        + "'\nprint(long)\nipywidgets.Button(description='a')"
     ),
 ]
 """A notebook without anything of ours."""
@@ -83,8 +83,7 @@ def touch_widget(lab: LabPage) -> None:
     cell = lab.index("lab.predict(")
     lab.run(cell)
     node = lab.node(cell)
-    radio = node.wait_for_selector("input[type=radio]:not(:checked)")
-    radio.click()
+    node.wait_for_selector("button.labkit-answer").click()
     node.wait_for_selector("text=Recorded:")
 
 
@@ -129,23 +128,29 @@ def test_hints_checks_and_quizzes_by_hand(lab: LabPage) -> None:
     quiz = lab.index("lab.quiz(")
     lab.run(quiz)
     node = lab.node(quiz)
-    node.wait_for_selector("input[type=radio]").click()
+    node.wait_for_selector("button.labkit-answer").click()
     node.wait_for_selector("text=/right|not quite/")
 
 
-def test_a_prediction_without_a_mouse(lab: LabPage) -> None:
-    """With the keyboard alone: Space takes the answer that has the focus, and the words below change it.
+def recorded(button: Any) -> str:
+    """Return what is said when the answer on a button was taken."""
+    return f"Recorded: {button.inner_text().partition(': ')[2]}"
 
-    Arrow keys are JupyterLab's own while a notebook is in command mode; they move between cells.
-    """
+
+def test_a_prediction_without_a_mouse(lab: LabPage) -> None:
+    """With the keyboard alone: Tab goes from answer to answer, Space and Enter take one, and typed words change it."""
     lab.open("00_start-here.ipynb")
     lab.run(lab.index("open_lab("))
     cell = lab.index("lab.predict(")
     said = lab.run(cell)
     node = lab.node(cell)
-    node.wait_for_selector("input[type=radio]:not(:checked)").focus()
+    first, second = node.query_selector_all("button.labkit-answer")[:2]
+    first.focus()
     lab.page.keyboard.press("Space")
-    node.wait_for_selector("text=Recorded:")
+    node.wait_for_selector(f"text={recorded(first)}")
+    lab.page.keyboard.press("Tab")
+    lab.page.keyboard.press("Enter")
+    node.wait_for_selector(f"text={recorded(second)}")
     typed = said.partition("Without a mouse: ")[2].splitlines()[0]
     assert "Recorded:" in lab.ask(typed, at=cell)
 

@@ -37,18 +37,21 @@ def test_a_click_is_recorded_and_answered(shown: list[Any], capsys: pytest.Captu
         return "<b>noted</b>"
 
     prompts.choose("What?", OPTIONS, chosen=None, on_choice=record, by_hand="lab.predict(…)")
-    buttons, said = shown[0].children
-    assert [label for label, _ in buttons.options] == ["in: gets in", "tls: refused"]
-    assert buttons.value is None
-    buttons.value = "tls"
-    assert (clicked, said.value) == (["tls"], "&lt;b&gt;noted&lt;/b&gt;")
+    *buttons, said = shown[0].children
+    assert [button.description for button in buttons] == ["in: gets in", "tls: refused"]
+    assert ["", ""] == [button.icon for button in buttons]
+    for button, icons in ((buttons[1], ["", "check"]), (buttons[0], ["check", ""])):
+        button.click()
+        assert icons == [each.icon for each in buttons]
+    assert clicked == ["tls", "in"]
+    assert said.value.endswith("</style>&lt;b&gt;noted&lt;/b&gt;")
     assert "lab.predict(…)" in capsys.readouterr().out
 
 
 def test_an_earlier_choice_is_shown(shown: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
-    """What was chosen before is preselected and named."""
+    """What was chosen before is marked and named."""
     prompts.choose("What?", OPTIONS, chosen="in", on_choice=str, by_hand="-")
-    assert shown[0].children[0].value == "in"
+    assert ["check", ""] == [button.icon for button in shown[0].children[:-1]]
     assert "You chose: in" in capsys.readouterr().out
 
 
@@ -56,7 +59,7 @@ def test_a_quiz_with_buttons(shown: list[Any]) -> None:
     """Each question of a quiz has its own buttons and its own feedback."""
     prompts.ask_all((QUESTION, QUESTION), answers=None, by_hand="-")
     assert len(shown) == 2
-    buttons, said = shown[1].children
-    wrong = next(key for label, key in buttons.options if label.endswith("3"))
-    buttons.value = wrong
-    assert said.value == f"{wrong}: not quite. No."
+    *buttons, said = shown[1].children
+    wrong = next(button for button in buttons if button.description.endswith("3"))
+    wrong.click()
+    assert said.value.endswith(f"</style>{wrong.description[0]}: not quite. No.")

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from labkit.course.answers import Answer
+from labkit.course.lab import running_broker
 from labkit.course.lesson import FAILED, NOT_ATTEMPTED, PASSED, CheckResult
+from labkit.pki import Store
+from labkit.scenarios import Site
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,6 +46,32 @@ def failed(fault: str, observed: str, *, expected: str, advice: str) -> CheckRes
 def not_attempted(what_to_do: str) -> CheckResult:
     """Return that there is no answer yet."""
     return CheckResult(NOT_ATTEMPTED, expected=what_to_do)
+
+
+def site_of(lab: Lab, *, where: str, again: str) -> Site | CheckResult:
+    """Return the lesson's broker with its clients, or what is wrong where it is not there.
+
+    That it lets somebody in who was refused before says nothing: a broker that asks nobody would, too. So the lab's own
+    device must get in, and somebody without a certificate must be refused for that.
+
+    Args:
+        lab: The lab.
+        where: Where the notebook starts the broker, for the expectation.
+        again: What to do to have it run again.
+    """
+    running = running_broker(lab)
+    if running is None:
+        return failed("no-broker", "no broker is running in this lab", expected=where, advice=again)
+    site = Site(Store(lab.workspace), running)
+    control, nobody = site.attempt(site.identity("sensor-001")), site.attempt(None)
+    if control.accepted and nobody.reason == "no-certificate":
+        return site
+    return failed(
+        "other-broker",
+        f"sensor-001: {control}; nobody: {nobody}",
+        expected="the lesson's broker, which lets the device in and asks everybody for a certificate",
+        advice="lab.reset(), then run the cells from the top",
+    )
 
 
 def laid(lab: Lab, name: str) -> Any:

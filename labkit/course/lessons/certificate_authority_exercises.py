@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Any
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from labkit.clock import SYSTEM_CLOCK
-from labkit.course.lab import running_broker
 from labkit.course.lesson import Check, CheckResult
-from labkit.course.shelf import Case, failed, handed_in, not_attempted, questioned
+from labkit.course.shelf import Case, failed, handed_in, not_attempted, questioned, site_of
 from labkit.outcome import Severity
-from labkit.pki import IdentityFiles, Key, Store
+from labkit.pki import IdentityFiles, Key
 from labkit.pki.identities import read_certificate
 from labkit.pki.lint import lint
-from labkit.scenarios import Site
 
 if TYPE_CHECKING:
     from labkit.course.answers import Reply
@@ -39,23 +37,9 @@ def _check_welcome(lab: Lab) -> CheckResult:
             expected="a certificate with an error, which the broker takes all the same",
             advice="look at the second column of the zoo",
         )
-    running = running_broker(lab)
-    if running is None:
-        return failed(
-            "no-broker",
-            "no broker is running in this lab",
-            expected="the broker of *The deputy who appoints deputies*",
-            advice="run its cell again",
-        )
-    site = Site(Store(lab.workspace), running)
-    control, nobody = site.attempt(site.identity("sensor-001")), site.attempt(None)
-    if not control.accepted or nobody.reason != "no-certificate":
-        return failed(
-            "other-broker",
-            f"sensor-001: {control}; nobody: {nobody}",
-            expected="the lesson's broker, which lets the device in and asks everybody for a certificate",
-            advice="lab.reset(), then run the cells from the top",
-        )
+    site = site_of(lab, where="the broker of *The deputy who appoints deputies*", again="run its cell again")
+    if isinstance(site, CheckResult):
+        return site
     outcome = site.attempt(guest)
     if not outcome.accepted:
         return failed(

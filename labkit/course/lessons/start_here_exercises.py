@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 from labkit.broker import Broker, BrokerConfig
 from labkit.broker.config import parse, render
 from labkit.clock import SYSTEM_CLOCK
-from labkit.course.lab import running_broker
 from labkit.course.lesson import Check, CheckResult
-from labkit.course.shelf import Case, failed, handed_in, not_attempted, questioned
+from labkit.course.shelf import Case, failed, handed_in, not_attempted, questioned, site_of
 from labkit.errors import BrokerConfigError, BrokerStartError
 from labkit.mqtt import Identity, probe
 from labkit.outcome import Severity
@@ -75,23 +74,13 @@ def _check_short_lived(lab: Lab) -> CheckResult:
 
 
 def _welcome(lab: Lab, files: Identity) -> CheckResult:
-    running = running_broker(lab)
-    if running is None:
-        return failed(
-            "no-broker",
-            "no broker is running in this lab",
-            expected="the broker of *Start the broker* must run while the check looks",
-            advice="run the cell with mutual_tls again",
-        )
-    site = Site(Store(lab.workspace), running)
-    control, nobody = site.attempt(site.identity("sensor-001")), site.attempt(None)
-    if not control.accepted or nobody.reason != "no-certificate":
-        return failed(
-            "other-broker",
-            f"sensor-001: {control}; nobody: {nobody}",
-            expected="the lesson's broker, which lets the device in and asks everybody for a certificate",
-            advice="lab.reset(), then run the cells from the top",
-        )
+    site = site_of(
+        lab,
+        where="the broker of *Start the broker* must run while the check looks",
+        again="run the cell with mutual_tls again",
+    )
+    if isinstance(site, CheckResult):
+        return site
     visitor = probe(site.endpoint, trust=site.trust, identity=files)
     if not visitor.accepted:
         return failed(

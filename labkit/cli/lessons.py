@@ -150,7 +150,8 @@ def lab(host: str, words: tuple[str, ...]) -> int:
     settings = Path(__file__).resolve().parent.parent / "course" / "jupyter"
     paths = [str(settings), *filter(None, [os.environ.get("JUPYTER_CONFIG_PATH")])]
     os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(paths)
-    os.environ.setdefault("PYTHONSTARTUP", str(settings.parent / "startup.py"))  # kernels run it when they begin
+    # Kernels run it when they begin.
+    os.environ.setdefault("PYTHONSTARTUP", str(settings.parent / "startup.py"))
     os.environ.pop("LABKIT_CALLED_AS", None)  # in JupyterLab's terminal it is `labkit`
     if os.name == "posix":
         sys.stdout.flush()

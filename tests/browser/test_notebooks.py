@@ -28,9 +28,7 @@ PLAIN = [
         "# Title\n\n## Part\n\nWords and [a link](https://jupyter.org).\n\n| a | b |\n| - | - |\n| 1 | 2 |"
     ),
     nbformat.v4.new_code_cell(
-        "import ipywidgets\nlong = '"
-        + "x" * 300
-        + "'\nprint(long)\nipywidgets.Button(description='a')"
+        "import ipywidgets\nlong = '" + "x" * 300 + "'\nprint(long)\nipywidgets.Button(description='a')"
     ),
 ]
 """A notebook without anything of ours."""

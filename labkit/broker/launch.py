@@ -8,8 +8,10 @@ import os
 import shutil
 import signal
 import sys
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Self
+from weakref import WeakValueDictionary
 
 from filelock import FileLock, Timeout
 
@@ -36,7 +38,7 @@ from labkit.ports import is_listening, reserve_port
 from labkit.workspace import make_folder, os_errors, write_atomic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from labkit.broker.acl import Acl
@@ -45,6 +47,21 @@ if TYPE_CHECKING:
 
 _TRIES = 5
 _LONG_LOG = 8_000_000
+_ours: WeakValueDictionary[Path, Broker] = WeakValueDictionary()
+_replacing: ContextVar[bool] = ContextVar("replacing", default=False)
+
+
+@contextmanager
+def replacing() -> Iterator[None]:
+    """Let a broker that starts inside the block take the place of one that this process runs in the same folder.
+
+    So that the cell of a notebook which starts a broker can be run again, with other settings.
+    """
+    token = _replacing.set(True)
+    try:
+        yield
+    finally:
+        _replacing.reset(token)
 
 
 class Broker:
@@ -151,12 +168,15 @@ class Broker:
         if self.alive:
             raise self._runs_already()
         self.stop()  # what is left of one that has died
+        if _replacing.get() and (earlier := _ours.get(self.folder)):
+            earlier.stop()
         mosquitto = self._program()
         make_folder(self.folder, private=True)
         try:
             self._take_folder()
             for attempt in range(_TRIES):
                 if self._launch(mosquitto, last=attempt == _TRIES - 1):
+                    _ours[self.folder] = self
                     return
         except BaseException:
             self.stop()

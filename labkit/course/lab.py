@@ -7,7 +7,7 @@ import os
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from labkit.broker import attach
+from labkit.broker import attach, replacing
 from labkit.course import first_aid, prompts, solutions, state
 from labkit.course.answers import hand_in
 from labkit.course.catalogue import find_any, whose
@@ -120,8 +120,12 @@ class Lab:
         return f"before-{self.lesson.slug}"
 
     def enter(self, resource: AbstractContextManager[T]) -> T:
-        """Start something and keep it until the lab is closed, the kernel ends, or another lab is opened."""
-        return self._resources.enter_context(resource)
+        """Start something and keep it until the lab is closed, the kernel ends, or another lab is opened.
+
+        A broker takes the place of the one that this kernel runs in the same folder: a cell may be run again.
+        """
+        with replacing():
+            return self._resources.enter_context(resource)
 
     def close(self) -> None:
         """Stop everything that this lab started. Harmless when it is closed."""

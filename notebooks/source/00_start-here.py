@@ -58,13 +58,13 @@ lab = open_lab("start-here")
 #
 # | what you see | what to do |
 # | --- | --- |
-# | `NameError` | a cell above has not run, or the kernel was restarted: **Run**, then **Run All Above Selected Cell** |
+# | `NameError` | a cell above has not run, waits for an exercise of yours, or the kernel was restarted: **Run**, then **Run All Above Selected Cell** |
 # | `NotImplementedError` | the exercise above is still yours to write; `lab.hint` helps, and most of what follows goes on without it |
 # | `WorkspaceBusyError` | another notebook works in this folder: shut its kernel down, then run the cell again |
 # | *no broker is running*, `connection-refused` | the broker stopped with a kernel or a lab: run the cells from the top |
 # | **DOES NOT HOLD** | something else happened than was claimed: read the rows below it, and try once more from the top |
 #
-# `lab.status()` shows the table again. `lab.reset()` stops what runs and takes the folder back to how this lesson found it; after it, run the cells from the top.
+# A cell may be run again: a broker that it starts takes the place of the one before. `lab.status()` shows the table again. `lab.reset()` stops what runs and takes the folder back to how this lesson found it; after it, run the cells from the top.
 
 # %% [markdown]
 # ### Are you ready?

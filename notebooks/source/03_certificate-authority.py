@@ -401,8 +401,10 @@ except AlreadyIssuedError as error:
 # %%
 safe = lab.workspace.path("scratch/safe")
 safe.mkdir(mode=0o700, exist_ok=True)
-handmade.workspace.path("root/ca.key").rename(safe / "ca.key")
-print(handmade.issue_device("sensor-002"), hall.attempt(handmade.device("sensor-002")), sep="\n")
+root_key = handmade.workspace.path("root/ca.key")
+if root_key.exists():
+    root_key.rename(safe / "ca.key")
+print(handmade.issue_device("sensor-002", renew=True), hall.attempt(handmade.device("sensor-002")), sep="\n")
 
 # %% [markdown]
 # Nothing is missing. A root that you need every day is not a root, it is a liability. What you do need it for is the worst day.
@@ -423,9 +425,9 @@ lab.claim("theft", hall.attempt(thief))
 from labkit.pki import replace_intermediate
 
 keys = {name: handmade.device(name).key.read_bytes() for name in handmade.devices()}
-(safe / "ca.key").rename(handmade.workspace.path("root/ca.key"))
+(safe / "ca.key").rename(root_key)
 done = replace_intermediate(handmade, passphrase=passphrase["LABKIT_CA_PASSPHRASE"].encode(), now=SYSTEM_CLOCK.now())
-handmade.workspace.path("root/ca.key").rename(safe / "ca.key")
+root_key.rename(safe / "ca.key")
 print(done.successor, done.reissued, "keys untouched:", keys == {name: handmade.device(name).key.read_bytes() for name in keys})
 
 # %%

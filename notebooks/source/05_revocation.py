@@ -233,7 +233,7 @@ def retire(site, name, reason):
 
 
 # %% [markdown]
-# Retire the device, and let the check look at the register, the rules and the broker.
+# Retire the device, and let the check look at the register, the rules and the broker. For a second try (`RevocationRefusedError`: it is on the list already) run the cell above your function first: it gives the device a fresh certificate.
 
 # %%
 retire(site, "sensor-010", "cessation-of-operation")

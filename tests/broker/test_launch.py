@@ -99,6 +99,21 @@ def test_one_broker_a_folder(mosquitto: Mosquitto, tmp_path: Path) -> None:
         assert first.alive
 
 
+def test_a_broker_may_take_the_place_of_our_own(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    """Where it was asked for, the second broker in a folder replaces the first, whose end does not touch it."""
+    with Broker(tmp_path / "b", plain, mosquitto=mosquitto) as first:
+        with launch.replacing():
+            second = Broker(tmp_path / "b", plain, mosquitto=mosquitto).__enter__()
+        assert (False, True) == (first.alive, second.alive)
+        first.stop()
+        assert second.alive
+        with pytest.raises(BrokerRunningError), Broker(tmp_path / "b", plain, mosquitto=mosquitto):
+            pass
+        second.check()
+    assert second.alive
+    second.stop()
+
+
 def test_start_error_has_mosquittos_words(mosquitto: Mosquitto, tmp_path: Path) -> None:
     """What Mosquitto can't use is told in its own words, and nothing is left running."""
 

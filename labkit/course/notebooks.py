@@ -150,7 +150,7 @@ def _written(source: Source, *, solved: bool) -> str:
     seen: set[str] = set()
     ways = _ways(source)
     for cell in notebook.cells:
-        cell.source = _without_markers(cell.source) if solved else _without_solution(cell.source)
+        cell.source = _without_markers(cell.source) if solved else _without_solution(cell)
         if cell.cell_type == "markdown":
             cell.source = _linked(cell.source, ways)
         cell.id = _stable_id(cell, seen)
@@ -241,14 +241,15 @@ def _without_markers(text: str) -> str:
     )
 
 
-def _without_solution(text: str) -> str:
+def _without_solution(cell: Any) -> str:
+    stub = f"this exercise is yours to write; lab.hint('{cell.metadata.get('exercise')}') helps"
     kept: list[str] = []
     inside = False
-    for line in text.split("\n"):
+    for line in cell.source.split("\n"):
         if line.strip() == BEGIN:
             indent = line[: len(line) - len(line.lstrip())]
             kept.append(f"{indent}# Write your code here, in place of the next line.")
-            kept.append(f'{indent}raise NotImplementedError("this exercise is yours to write")')
+            kept.append(f'{indent}raise NotImplementedError("{stub}")')
             inside = True
         elif line.strip() == TEXT_BEGIN:
             kept.append(UNWRITTEN)
@@ -326,7 +327,7 @@ def _broken_code(cell: Any) -> Iterator[tuple[bool, str]]:
     )
     # What stands above a stub is executed before the stub raises, and leaves the exercise half done.
     yield bool(above.strip()), f"a solution outside a function stands alone in its cell: {cell.source[:40]!r}"
-    for text in (cell.source, _without_solution(cell.source)):
+    for text in (cell.source, _without_solution(cell)):
         try:
             ast.parse(text)
         except SyntaxError as error:

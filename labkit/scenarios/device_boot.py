@@ -6,6 +6,7 @@ virtual but the lines that say so.
 
 from __future__ import annotations
 
+import re
 import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -43,6 +44,9 @@ START = "[virtual "
 
 _BAR = "━"
 
+_CURSOR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+"""How a program moves in a terminal, to write over what it has said. A transcript has no terminal."""
+
 _GONE = "unexpected eof"
 """In the broker's log: what becomes of the session of a board that was reset."""
 
@@ -69,7 +73,8 @@ class Transcript:
     @property
     def text(self) -> str:
         """What the program said. Of lines that it wrote over, and of progress bars, only how they ended."""
-        lines = [line.split("\r")[-1].rstrip() for line in self.completed.output.splitlines()]
+        said = _CURSOR.sub("", self.completed.output)
+        lines = [line.split("\r")[-1].rstrip() for line in said.splitlines()]
         lines = [line for line in lines if line.strip() and (_BAR not in line or "100.0%" in line)]
         kept = [line for line in lines if not self.keep or any(word in line for word in self.keep)]
         kept = [line for line in kept if not any(word in line for word in self.leave)]

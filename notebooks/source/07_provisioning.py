@@ -17,12 +17,12 @@
 #
 # **What you'll learn**
 #
-# - break a provisioning server in eight ways, and say which line each fault sits in
+# - break a provisioning server in eight ways, and say what it should have asked
 # - spend a token exactly once, however many show it
 # - enrol a device so that its key never leaves it, and renew it without a gap
 # - find out that an identity was copied, and take a device out of service for good
 #
-# **What you'll need.** About 60 minutes for the core path (an estimate). Python, OpenSSL and Mosquitto; no earlier lesson, though those about mutual TLS and revocation help. You touch OWASP IoT items I1 (weak, guessable, or hardcoded passwords), I3 (insecure ecosystem interfaces) and I8 (lack of device management).
+# **What you'll need.** About 60 minutes for the core path (an estimate). Python, OpenSSL and Mosquitto; no earlier lesson, though **mutual-tls** and **revocation** help. You touch OWASP IoT items I1 (weak credentials), I3 (insecure interfaces) and I8 (lack of device management).
 
 # %% [markdown]
 # ## Before you start
@@ -32,7 +32,9 @@ from labkit.course import open_lab
 lab = open_lab("provisioning")
 
 # %% [markdown]
-# A certificate is easy to sign. The hard questions come before: *who* asks, *for which name*, and *how often*? This lesson has a plant of its own, with an authority, a registry and a broker, made afresh each time you run it.
+# A certificate is easy to sign. The hard questions come before: *who* asks, *for which name*, and *how often*? This lesson has a plant of its own, with an authority, a **registry** and a broker, made afresh each time you run it. Its devices are **simulated**: each is a folder, with the two slots of the firmware's layout. Everything that they talk to is real.
+#
+# Tokens are spent and devices taken out of service here, so some cells work once. When you are lost, restart the kernel and run from the top.
 
 # %%
 from labkit.scenarios.revocation import revoking_broker
@@ -44,7 +46,7 @@ site = lab.enter(revoking_broker(plant))
 # %% [markdown]
 # ## The museum piece
 #
-# Many tutorials print a small server for first boot: `POST /generate-token` makes a **token** for a device, `POST /provision` takes the token with a certificate request, runs openssl, and returns a certificate. Ours is written afresh with the same faults. It runs on loopback, on a *copy* of the authority, and its faults can't lead out of its folder. First the control: an honest device.
+# Many tutorials print a small server for first boot: `POST /generate-token` makes a **token** for a device, `POST /provision` takes the token with a certificate request (a **CSR**), runs openssl, and returns a certificate. Ours is written afresh with the same faults. It runs on loopback, on a *copy* of the authority, and its faults can't lead out of its folder. First the control: an honest device.
 
 # %%
 from labkit.pki import Key, make_request
@@ -99,15 +101,16 @@ lab.claim("ours-name", attacks.borrowed_name(ours))
 # %% [markdown]
 # ### The bug that hid a bug
 #
-# The printed server checks whether a token was used, signs, and then marks it as used. That leaves a gap. Six clients with a key each show the same token at the same moment:
+# The printed server checks whether a token was used, signs, and then marks it as used. That leaves a gap. Six clients with a key each show the same token at the same moment, and that with eight tokens:
 
 # %%
-first = attacks.double_spend(printed)
-print(first, first.detail)
-print("signed by openssl so far:", printed.signed)
+signed_before = printed.signed
+first = attacks.double_spend(printed, rounds=8)
+print(first, first.detail["verdicts"])
+print("tokens: 8, certificates that openssl signed for them:", printed.signed - signed_before)
 
 # %% [markdown]
-# Look at the second line: openssl has signed *more* certificates than there were tokens. They were lost, because all six wrote into one file named after the device, and those who came second crashed over it. A careful engineer sees the crash and mends it: a file of its own for each request.
+# No token brought two certificates. But look at the second line: openssl has signed *more* certificates than there were tokens. (It is a race; if yours shows eight or fewer, run the cell again.) The surplus was lost, because all six requests were written into one file named after the device, and those who came second crashed over it (`status-500`) or read half of it (`torn`). A careful engineer sees the crash and mends it: a file of its own for each request.
 
 # %%
 lab.predict("race")
@@ -123,7 +126,7 @@ lab.claim("ours-race", attacks.double_spend(ours))
 # %% [markdown]
 # ### Exercise 1: spend a token once
 #
-# *Fill in.* Write **spend**: a client shows a token; return whether it is theirs from now on. Eight clients will call it at the same time, each with a connection of its own. The table is `tokens(token, ends_at, used_by)`; `used_by` is `NULL` until somebody has spent it, `ends_at` is a time in seconds.
+# *Fill in.* Write **spend**: a client shows a token; return whether it is theirs from now on. Eight clients will call it at the same time, each with a connection of its own. The table is `tokens(token, ends_at, used_by)`; `used_by` is `NULL` until somebody has spent it, `ends_at` is a time in seconds. `db` is a connection of Python's `sqlite3`: `db.execute("… WHERE token = ?", (token,))` runs a statement, and each is in force at once.
 #
 # Example: `spend(db, "token-07", "client-3", now)` gives `True` to one client, and `False` to all others for ever. Stuck? `lab.hint("provisioning.1")`, up to three times.
 
@@ -140,13 +143,14 @@ def spend(db, token, who, now):
 
 
 # %% [markdown]
-# Thirty good tokens, and two hostile ones: `expired` has run out, `unknown` was never made. The race counts how many clients were told that a token is theirs.
+# Thirty good tokens, and two hostile ones: `expired` has run out, `unknown` was never made. The race counts how many clients were told that a token is theirs. Thirty tokens, one winner each, and nobody for the hostile ones is what you want to see.
 
 # %%
 from labkit.course.lessons.provisioning import race_for_tokens
 
 told = race_for_tokens(lab, spend)
-len(told), max(told.values()), [token for token in ("expired", "unknown") if token in told]
+print("tokens that somebody won:", len(told), " most winners of one:", max(told.values(), default=0))
+print("hostile ones among them:", [token for token in ("expired", "unknown") if token in told])
 
 # %%
 lab.check("provisioning.1")
@@ -157,7 +161,7 @@ lab.check("provisioning.1")
 # %% [markdown]
 # ### Five more
 #
-# Here are all attacks on both. `accepted` means that the attack *succeeded*.
+# Here are all attacks on both, but for the race, which you have seen. `accepted` means that the attack *succeeded*.
 
 # %%
 from labkit.display import Table
@@ -168,6 +172,8 @@ Table("The same attacks on both", ("attack", "printed", "ours refuses, because")
 
 # %% [markdown]
 # Read three of them once more. *A spent token again*: eight honest devices enrolled at once, each read the list of tokens, and each wrote the whole list back, without what the others had written. *One idle client*: the server did the TLS handshake while it was taking the call. *A name that is a path*: openssl wrote its output into a file named after the device, and then the server tidied up.
+#
+# Two words on the right need a hint: `subject-ignored` means that a certificate was made, with the token's name in it; `served`, that the others were served while one client idled. *Your certificate, my key* is the shared file once more: two tokens of one device at the same moment, and somebody is handed a certificate for the other's key.
 
 # %%
 theirs, mine = verdicts["a spent token again"]
@@ -189,7 +195,7 @@ print("is its authority still there?", theirs.detail["intact"])
 # %% [markdown]
 # ## First boot, step by step
 #
-# Now the honest way. An operator takes a device into the registry and makes a token; the factory puts it into the device. It is the only secret that anybody but the device has ever seen, it counts for 24 hours, and for one certificate.
+# Now the honest way. An operator takes a device into the registry and makes a token; the factory puts it into the device. It is the only secret of the device that anybody else has ever seen; it counts for 24 hours, and for one certificate.
 
 # %%
 board = office.new_board("sensor-001")
@@ -215,11 +221,12 @@ again = office.anyone.provision(board.token, request)
 again["repeated"], again["certificate"] == granted["certificate"]
 
 # %% [markdown]
-# The same key gets the **identical** certificate, so a lost packet costs nothing. The device looks whether the certificate is for its key, stores the chain, and erases the token.
+# `repeated`, and the same bytes: the same key gets the **identical** certificate, so a lost packet costs nothing. The device looks whether the certificate is for its key, stores the chain, and erases the token.
 
 # %%
 token = board.token
-slot = (board.install(granted["chain"]), board.switch())[1]
+board.install(granted["chain"])
+slot = board.switch()
 board.erase_token()
 lab.claim("first-boot", site.attempt(slot.files("sensor-001")))
 
@@ -227,7 +234,7 @@ lab.claim("first-boot", site.attempt(slot.files("sensor-001")))
 lab.claim("token-again", office.ask(token))
 
 # %% [markdown]
-# Whoever finds the token later, in a log or in old flash pages, is told that it is spent, and the attempt is in the **trail**. With its certificate the device fetches its **configuration**: where the broker is, which topics are its own, how often to send. And it has reported for duty by that.
+# Whoever finds the token later, in a log or in old flash pages, is told that it is spent, and the attempt is in the **trail**. With its certificate the device fetches its **configuration**: where the broker is, which topics are its own, how often to send. By that it has also reported for duty.
 
 # %%
 config = office.anyone.as_device(slot).call("GET", "/config")
@@ -251,7 +258,7 @@ report.made, report.archive.name
 Table("The registry begins like this", ("device", "state", "batch", "certificate", "until"), registry_rows(lab, limit=6))
 
 # %% [markdown]
-# The worker processes sign with the key of the **intermediate**, never with the root's, and the archive holds private keys: it is the most valuable file of the house until the last device is flashed. Which way fits whom?
+# The worker processes sign with the key of the intermediate (lesson **certificate-authority**), never with the root's, and the archive holds private keys: it is the most valuable file of the house until the last device is flashed. Which way fits whom?
 #
 # | what matters | factory line | first boot with a token | contract manufacturer that you don't trust | token platform, with a public CA |
 # | --- | --- | --- | --- | --- |
@@ -270,18 +277,18 @@ Table("The registry begins like this", ("device", "state", "batch", "certificate
 # %%
 office.act("sensor-001", "renewal")
 request = make_request(board.stage(), "sensor-001")
-old = plant.workspace.path("scratch/old")
+
+# %% [markdown]
+# The new chain goes into the device's other slot, beside the identity that it works with. Before that, we keep a copy of the old one under `scratch/old`, as a thief would, to try it again later.
 
 # %%
 from labkit.pki import IdentityFiles
 
+old = plant.workspace.path("scratch/old")
 for source, suffix in ((slot.chain, ".crt"), (slot.key, ".key")):
     plant.workspace.write(f"scratch/old{suffix}", source.read_bytes(), secret=suffix == ".key")
 before = IdentityFiles("sensor-001", old.with_suffix(".crt"), old.with_suffix(".key"))
 fresh = board.install(office.anyone.as_device(slot).renew(request)["chain"])
-
-# %% [markdown]
-# The new chain lies in the device's other slot, beside the identity that it works with. (We kept a copy of the old one under `scratch/old`, to try it again later.)
 
 # %%
 lab.predict("overlap")
@@ -304,7 +311,7 @@ old_client = office.client(before)
 lab.claim("old-superseded", attempt(lambda: old_client.call("GET", "/config")))
 
 # %% [markdown]
-# The service knows at once. The broker learns of it with the next list; superseded certificates wait for that a few minutes, because nobody has an interest in using them. We don't wait.
+# The service knows at once. The broker learns of it with the next list (a **CRL**, lesson **revocation**); superseded certificates wait for that a few minutes, because nobody has an interest in using them. We don't wait.
 
 # %%
 from labkit.provisioning import Publication
@@ -317,7 +324,7 @@ lab.claim("old-revoked", site.attempt(before))
 # %% [markdown]
 # ## The alarm
 #
-# `sensor-042` hangs outdoors. Somebody has copied its flash, key and all, and put it back. Nothing tells the two apart: not TLS, not the broker, not the service. Until one of them renews.
+# `sensor-042` hangs outdoors. Somebody has copied its flash, key and all, and put it back. (Here they copy its folder. Lesson **esp32-flashing** reads a key out of a board's flash.) Nothing tells the two apart: not TLS, not the broker, not the service. Until one of them renews.
 
 # %%
 import shutil
@@ -335,7 +342,7 @@ office.act("sensor-042", "renewal")
 renew(office.anyone, thief)
 
 # %% [markdown]
-# The thief was quicker, and has a certificate for a key that only the thief knows. Next month the real device wants to renew, with the certificate that it has.
+# That is the thief's second slot, with a certificate for a key that only the thief knows: the thief was quicker. Next month the real device wants to renew, with the certificate that it has.
 
 # %%
 lab.predict("clone")
@@ -345,7 +352,7 @@ office.act("sensor-042", "renewal")
 lab.claim("clone-alarm", attempt(lambda: renew(office.anyone, victim)))
 
 # %% [markdown]
-# One certificate was renewed twice, with two keys. That can't happen by accident: a device that lost a reply asks again with the *same* key. So there are two of them. The service can't know which is which, and holds **both**: the **quarantine** is on the list before the answer is out.
+# One certificate was renewed twice, with two keys. That can't happen by accident: a device that lost a reply asks again with the *same* key. So there are two of them. The service can't know which is which, and holds **both** in **quarantine**: their certificates are on the list before the answer is out.
 
 # %%
 lab.claim("thief-out", site.attempt(thief.current.files("sensor-042")))
@@ -400,7 +407,7 @@ for done in office.act("sensor-002", "decommission", {"reason": "cessation-of-op
     print("-", done)
 
 # %% [markdown]
-# A list keeps a device from coming back, and rules take its rights. The last line is new: Mosquitto has no command that ends a session, but MQTT has one connection for each client id, and a second one ends the first. The authority makes a certificate with the device's name for one moment, connects, and puts it on the list too.
+# The first four you know from lesson **revocation**: a list keeps a device from coming back, and rules take its rights. The last line is new: Mosquitto has no command that ends a session, but MQTT has one connection for each client id, and a second one ends the first. The authority makes a certificate with the device's name for one moment, connects, and puts it on the list too.
 
 # %%
 from labkit.errors import NotConnectedError
@@ -420,7 +427,7 @@ lab.claim("staying-in", site.attempt(staying.files("sensor-003")))
 # %% [markdown]
 # ## Tokens against certificates
 #
-# Many platforms know a device by an id and a token that it shows at each connection. Here is a broker with two doors, one for tokens and one for certificates. This is what lies in the flash of a device with a token, as a program reads it that costs nothing:
+# Many platforms know a device by an id and a token that it shows at each connection. Here is a broker with two doors, one for tokens and one for certificates. This is what lies in the flash of a device with a token: an image of NVS, as any free program reads it.
 
 # %%
 from labkit.scenarios.token_platform import flash_with_certificate, read_flash, token_platform
@@ -451,7 +458,7 @@ secret = staying.key.read_bytes()
 {"plain": secret in plain, "encrypted": secret in encrypted}
 
 # %% [markdown]
-# A fleet can move over, one device at a time, while the rest goes on working. `sensor-011` enrols, connects through the other door, and only then loses its token.
+# A fleet can move over, one device at a time, while the rest goes on working. `sensor-011` enrols, connects through the other door, and only then loses its token. What the platform still knows of tokens is printed last: nothing.
 
 # %%
 mover = office.enrolled("sensor-011").current
@@ -492,7 +499,7 @@ lab.claim("rogue-authority", probe(door, trust=plant.trust_anchor, identity=Iden
 # %% [markdown]
 # ## The same by hand
 #
-# Everything above is a command too. `labkit provision serve` runs the service; in a second terminal:
+# Everything above is a command too. `labkit provision serve` runs the service in one terminal, and the others are typed in a second one:
 
 # %%
 from labkit.processes import run
@@ -636,7 +643,7 @@ lab.summary()
 # - *A registry is a target.* It holds no keys and no tokens, but who can write to it decides who is a device. Its trail refuses to be changed; ship the log of decisions to another machine all the same.
 # - *An expired device* can't renew: it needs a fresh token. Some services allow a few days of grace; ours does not, because a stolen device would have them too.
 # - *A contract manufacturer* gets tokens, one a device, and returns serial numbers. Count both.
-# - *The simulated boards of this lesson are folders.* The layout is that of the firmware; the flashing lesson puts it into a chip.
+# - *The simulated devices of this lesson are folders.* The layout is that of the firmware; lesson **esp32-flashing** puts an identity into a board.
 
 # %% [markdown]
 # ## Questions
@@ -655,6 +662,8 @@ lab.quiz("questions")
 
 # %% [markdown]
 # ## Tidy up
+#
+# This stops services and brokers. Next: lesson **firmware-signing**. A device that is known by name still runs whatever it is told to run; there it learns to ask who wrote it.
 
 # %%
 lab.close()

@@ -22,7 +22,7 @@
 # - roll out, roll back, and say which check refused what
 # - switch Secure Boot on in the right order, and name what it leaves open
 #
-# **What you'll need.** About 60 minutes for the core path (an estimate). Python, OpenSSL and Mosquitto; esptool came with the course. **No board**: virtual ones stand in. The lesson about flashing helps. You touch OWASP IoT items I4 (lack of secure update mechanism), I5 (use of insecure or outdated components) and I10 (lack of physical hardening).
+# **What you'll need.** About 60 minutes for the core path (an estimate). Python, OpenSSL and Mosquitto; esptool came with the course. **No board**: virtual ones stand in. Lesson **esp32-flashing** helps. You touch OWASP IoT items I4 (insecure updates), I5 (outdated components) and I10 (lack of physical hardening).
 
 # %% [markdown]
 # ## Before you start
@@ -32,7 +32,9 @@ from labkit.course import open_lab
 lab = open_lab("firmware-signing")
 
 # %% [markdown]
-# This lesson has a house that makes firmware, with an authority, a broker, an update server and two devices in the field. The boards are **models**: they check what the chip checks, and run a twin of the node in Python. openssl, esptool, espsecure and espefuse are the real ones.
+# This lesson has a house that makes firmware, with an authority, a broker, an update server and two devices in the field. The boards are models, **virtual boards**: they check what the chip checks, and run a twin of the node in Python. openssl, esptool, espsecure and espefuse are the real ones.
+#
+# Updates are rolled out and fuses burned here, so some cells work once. When you are lost, restart the kernel and run from the top: the boards are then new.
 
 # %%
 from labkit.scenarios.firmware_update import updating_fleet
@@ -44,7 +46,7 @@ fleet.versions()
 # %% [markdown]
 # ## Sign by hand
 #
-# The house has built release 1.5.0. esptool made the image; it says of itself who it is. First its **hash**: 32 bytes that stand for all the others.
+# The house has built release 1.5.0. esptool made the **image**. First its **hash**: 32 bytes that stand for all the others.
 
 # %%
 import hashlib
@@ -67,7 +69,7 @@ desk.openssl("pkey", "-in", "key.pem", "-pubout", "-out", "public.pem")
 desk.openssl("dgst", "-sha256", "-sign", "key.pem", "-out", "image.sig", "image.bin")
 
 # %% [markdown]
-# The same in Python, and the same 256 bytes: this kind of signature (RSA with PKCS #1 v1.5) has no chance in it.
+# The same in Python, and the same 256 bytes: this kind of signature (RSA with PKCS #1 v1.5) has nothing random in it.
 
 # %%
 from cryptography.hazmat.primitives import hashes, serialization
@@ -81,7 +83,7 @@ len(signature), signature == desk.read("image.sig")
 lab.claim("openssl-yes", desk.verdict("image.bin", "image.sig", "public.pem"))
 
 # %% [markdown]
-# Now flip one bit of the 73,728 bytes.
+# Now flip one bit of all these bytes.
 
 # %%
 flipped = bytearray(newer)
@@ -114,12 +116,12 @@ lab.claim("printed-older", museum.verdicts(attacks.older_build(museum))[0])
 lab.claim("printed-empty", museum.verdicts(attacks.empty_image(museum))[0])
 
 # %% [markdown]
-# Three times *accepted*, and three times a device is lost: a pump's firmware on a sensor; last year's release, whose hole everybody can read about; and an image of **no bytes**, because the printed check says `length < 256` where `<= 256` was meant. No cryptography was broken. The signature was asked one question, and it answered that one.
+# Three times *accepted*, and three times a device is lost: a pump's firmware on a sensor; yesterday's build, whose hole everybody can read about; and an image of **no bytes**, because the printed check says `length < 256` where `<= 256` was meant. No cryptography was broken. The signature was asked one question, and it answered that one.
 
 # %% [markdown]
 # ## What a signature does not say
 #
-# It says *who*, and nothing else. For which product? For which hardware? Which version? How long? Whatever a device is to go by has to stand in what is **signed**. So the signature goes over a **header**, and the header has the hash of the image in it.
+# It says *who*, and nothing else. For which product? For which hardware? Which version? How long? Whatever a device is to go by has to stand in what is **signed**. So the signature goes over a header, the **signed header**, and the header has the hash of the image in it.
 
 # %%
 from labkit.course.lessons.firmware_signing import header_table
@@ -188,7 +190,7 @@ lab.check("firmware-signing.1")
 # %% [markdown]
 # ## Roll out
 #
-# The house signs 1.5.0 with a key that lies encrypted on its disk, and publishes it. The server believes in no file that devices would refuse. Then one device, for a start:
+# The house signs 1.5.0 with a key that lies encrypted on its disk, and publishes it. The server takes no file that a device would refuse. Then a **roll-out** begins, with one device for a start:
 
 # %%
 fleet.publish(newer)
@@ -201,7 +203,7 @@ lab.claim("first-device", found["sensor-001"])
 lab.claim("not-yet", found["sensor-002"])
 
 # %% [markdown]
-# Read the lines of `sensor-001` from top to bottom. An operator's command; the image streams into the other slot; *staged*; a restart. The new image runs **on trial**: only when the broker has accepted its session does it call itself valid. Then it told the service:
+# `signed` is the last line of the key's log, and the roll-out is `running`, for `sensor-001` first. Read the lines of `sensor-001` from top to bottom. An operator's command; the image streams into the other slot; *staged*; a restart. The new image runs **on trial**: only when the broker has accepted its session does it call itself valid. Then it told the service:
 
 # %%
 fleet.versions(), fleet.release("1.5.0").reported
@@ -243,7 +245,7 @@ lab.claim("not-again", fleet.update("sensor-001")["sensor-001"])
 fleet.release("1.6.0").reported
 
 # %% [markdown]
-# The device remembers what failed on it, and has reported it. When too many devices do, the roll-out pauses by itself. Take it back for good:
+# The device remembers what failed on it, and has reported it. When it fails on too many, the roll-out pauses by itself. Take the release back for good:
 
 # %%
 fleet.withdraw("1.6.0").state, fleet.versions()
@@ -264,7 +266,7 @@ bench.espsecure("generate-signing-key", "--version", "2", "--scheme", "rsa3072",
 # %% [markdown]
 # ### The wrong order
 #
-# Before you do it right, see it go wrong, on a board that costs nothing. Unsigned firmware in flash, and the fuses first. `ABS_DONE_1` is the ESP32's switch for Secure Boot V2.
+# Before you do it right, see it go wrong, on a board that costs nothing. Unsigned firmware in flash, and the fuses first. `burn-key-digest` burns the SHA-256 of a key, `ABS_DONE_1` is the ESP32's switch for Secure Boot V2.
 
 # %%
 lab.predict("order")
@@ -285,12 +287,12 @@ spare.espefuse("burn-key-digest", "sb.pem", "burn-efuse", "ABS_DONE_1", "1").lin
 lab.claim("wrong-order", spare.boot())
 
 # %% [markdown]
-# On your desk that would be a brick, unless you can still write a signed bootloader over the cable; and many burn `UART_DOWNLOAD_DIS` in the same line. Here `spare.board.renew()` takes a new board from the shelf. There is no such command for real ones. `labkit board secure-boot plan` tells beforehand what a board would say after each step, and `burn` does not burn what would brick it.
+# On your desk that would be a brick, unless you can still write a signed bootloader over the cable; and many burn `UART_DOWNLOAD_DIS` in the same line. Here `spare.board.renew()` takes a new board from the shelf. There is no such command for a real one. `labkit board secure-boot plan` tells beforehand what a board would say after each step, and `burn` does not burn what would brick it.
 
 # %% [markdown]
 # ### The right order
 #
-# Sign, write, look whether it boots, burn. The signature lies in a sector of its own behind the image, and brings the public key along; the chip will keep only the SHA-256 of that key.
+# Sign, write, burn. The signature lies in a sector of its own behind the image, the **signature sector**, and brings the public key along; the chip will keep only the SHA-256 of that key.
 
 # %%
 bench.write("unsigned.bin", bench.read("node-1.0.0.bin"))
@@ -303,7 +305,7 @@ bench.espsecure("signature-info-v2", "node-1.0.0.bin")
 bench.esptool("write-flash", *bench.plan("node-1.0.0.bin")).lines("Wrote", "Hash")
 
 # %% [markdown]
-# Everything is signed and in its place. Only now the step that can't be undone, with JTAG in the same line:
+# Everything is signed and in its place. (`is valid` above speaks of the block's own checksum, not of the image: espsecure says it of a changed image too.) Only now the step that can't be undone, with JTAG in the same line:
 
 # %%
 fuses = ["burn-key-digest", "sb.pem", "burn-efuse", "ABS_DONE_1", "1", "JTAG_DISABLE", "1"]
@@ -349,7 +351,7 @@ lab.claim("sb-stranger", bench.boot())
 #
 # *Defend it.* A new board, `vault`, with its files beside it: `bootloader.bin` and `node-1.0.0.bin`, both unsigned, and your key `sb.pem`. Write **lock**: afterwards the vault boots what you signed, Secure Boot is on, JTAG is off, and an unsigned image is refused.
 #
-# Everything you need was typed above: `vault.espsecure(…)`, `vault.esptool(…)`, `vault.espefuse(…)`, and `vault.plan("node-1.0.0.bin", identity=False)` for what goes where. If you brick it, `vault.board.renew()` and think about the order. Stuck? `lab.hint("firmware-signing.2")`.
+# Everything you need was typed above: `vault.espsecure(…)`, `vault.esptool(…)`, `vault.espefuse(…)`, and `vault.plan("node-1.0.0.bin", identity=False)` for what goes where. If you brick it, `vault.board.renew()` takes a new board, `vault.make_firmware("1.0.0")` makes unsigned files again; then think about the order. Stuck? `lab.hint("firmware-signing.2")`.
 
 # %%
 vault = lab.enter(device_bench(fleet.site, "vault"))
@@ -384,37 +386,37 @@ lab.claim("locked", vault.boot())
 # %% [markdown]
 # ## Go deeper: the power goes
 #
-# A device in the field loses its power when it likes, also in the middle of an update. First once, at a **random** moment:
+# *Ungraded; skipping it breaks nothing later.* A device in the field loses its power when it likes, also in the middle of an update. First once, at a **random** moment:
 
-# %%
+# %% tags=["go-deeper"]
 fleet.cut_power("sensor-002")
 print(fleet.update("sensor-002")["sensor-002"])
 lab.claim("cut-once", fleet.power_up("sensor-002"))
 fleet.version("sensor-002")
 
-# %%
+# %% tags=["go-deeper"]
 lab.claim("cut-then-good", fleet.update("sensor-002")["sensor-002"])
 
 # %% [markdown]
-# One random moment proves little. Flash changes in **operations**: one page of 256 bytes is programmed, or one sector is erased. An update of this image takes some 300 of them, and that is few enough to cut the power at *each*, and look every time. (Here the broker is played; bootloader, slot, notes and Secure Boot are those of above.)
+# `power-cut` is what became of the update, and the old image runs. The next try succeeded. One random moment proves little. Flash changes in **operations**: one page of 256 bytes is programmed, or one sector is erased. An update of this image takes some 300 of them, and that is few enough to cut the power at *each*, and look every time. (Here the broker is played; bootloader, slot, notes and Secure Boot are those of above.)
 
-# %%
+# %% tags=["go-deeper"]
 lab.predict("cuts")
 
-# %%
+# %% tags=["go-deeper"]
 from labkit.course.lessons.firmware_signing import cut_lanes
 from labkit.scenarios.power_cuts import CutBench
 
 sweep = CutBench.of(house, running, newer).sweep()
 lab.claim("cut-everywhere", sweep.outcome)
 
-# %%
+# %% tags=["go-deeper"]
 cut_lanes(sweep)
 
 # %% [markdown]
 # Nearly all of the way the old image runs. Then one entry of a few bytes is written, and from there on it is the new one. The two lanes at the bottom are empty, and the check *can* see them filled: a test plants a stranger's bytes and finds them there. If each device is then left to itself:
 
-# %%
+# %% tags=["go-deeper"]
 cut_lanes(sweep, finally_=True)
 
 # %% [markdown]
@@ -423,22 +425,22 @@ cut_lanes(sweep, finally_=True)
 # %% [markdown]
 # ## Go deeper: a share at a time
 #
-# Which device comes first is no dice throw: its place follows from a hash of product and id. Who was early for one release is early for the next, and the share only grows.
+# *Ungraded.* Which device comes first is not left to chance: its **place** follows from a hash of product and id. Who was early for one release is early for the next, and the share only grows.
 
-# %%
+# %% tags=["go-deeper"]
 from labkit.updates import place
 
 {name: round(place("course-node", name), 1) for name in ("sensor-001", "sensor-002", "sensor-003", "sensor-004")}
 
 # %% [markdown]
-# `labkit firmware rollout start course-node 1.5.0 --percent 10` offers it to those below 10. `pause` offers it to nobody new, `abort` cuts off those who are fetching it. `labkit firmware serve-updates` is the server.
+# Each number is a device's place, from 0 to 100. `labkit firmware rollout start course-node 1.5.0 --percent 10` offers it to those below 10. `pause` offers it to nobody new, `abort` cuts off those who are fetching it. `labkit firmware serve-updates` is the server.
 
 # %% [markdown]
 # ## Go deeper: one key follows the other
 #
-# A key for updates is changed with an update. First the next image is made to trust *both* keys, and signed with the old one. When it has arrived, the new key signs. A later image leaves the old one out, or names it as revoked.
+# *Ungraded.* A key for updates is changed with an update. First the next image is made to trust *both* keys, and signed with the old one. When it has arrived, the new key signs. A later image leaves the old one out, or names it as revoked.
 
-# %%
+# %% tags=["go-deeper"]
 from labkit.display import Table
 
 keys, states = house.keys, lambda: [one.state for one in house.keys.all()]
@@ -455,15 +457,15 @@ Table("Which key does what", ("", old.key_id, new.key_id), [*steps, ("the old on
 # %% [markdown]
 # ## Go deeper: a lost key of Secure Boot
 #
-# The ESP32 has room for one digest. Lose that key and you can't ship any more; have it stolen, and you can't lock the thief out. The ESP32-C3 has room for **three**, each with a fuse that revokes it. The bootloader is signed with both keys, the application with the first.
+# *Ungraded.* The ESP32 has room for one digest. Lose that key and you can't ship any more; have it stolen, and you can't lock the thief out. The ESP32-C3 has room for **three**, each with a fuse that revokes it. The bootloader is signed with both keys, the application with the first.
 
-# %%
+# %% tags=["go-deeper"]
 c3 = lab.enter(device_bench(fleet.site, "sensor-009", chip="esp32c3"))
 c3.make_firmware("1.0.0")
 for name in ("k0.pem", "k1.pem"):
     c3.espsecure("generate-signing-key", "--version", "2", "--scheme", "rsa3072", name)
 
-# %%
+# %% tags=["go-deeper"]
 sign = ["sign-data", "--version", "2"]
 c3.espsecure(*sign, "--keyfile", "k0.pem", "--output", "first.bin", "node-1.0.0.bin")
 c3.espsecure(*sign, "--keyfile", "k1.pem", "--output", "second.bin", "node-1.0.0.bin")
@@ -471,13 +473,13 @@ c3.espsecure(*sign, "--keyfile", "k0.pem", "--keyfile", "k1.pem", "--output", "b
 c3.write("bootloader.bin", c3.read("both.bin"))
 c3.espsecure("signature-info-v2", "bootloader.bin").lines("Signature block", "digest")
 
-# %%
+# %% tags=["go-deeper"]
 c3.esptool("write-flash", *c3.plan("first.bin", identity=False)).lines("Wrote")
 
 # %% [markdown]
-# Two digests into two places, and the switch, which is called otherwise on this chip:
+# Two digests into two places, and the switch, which has another name on this chip:
 
-# %%
+# %% tags=["go-deeper"]
 first = ["burn-key-digest", "BLOCK_KEY0", "k0.pem", "SECURE_BOOT_DIGEST0"]
 second = ["burn-key-digest", "BLOCK_KEY1", "k1.pem", "SECURE_BOOT_DIGEST1"]
 c3.espefuse(*first, *second, "burn-efuse", "SECURE_BOOT_EN", "1").lines("BURN", "Successful")
@@ -486,11 +488,11 @@ lab.claim("lost-first", c3.boot())
 # %% [markdown]
 # `k0.pem` is stolen. Revoke its digest; from then on everything that it ever signed is refused, today's image among it.
 
-# %%
+# %% tags=["go-deeper"]
 c3.espefuse("burn-efuse", "SECURE_BOOT_KEY_REVOKE0", "1").lines("Successful")
 lab.claim("lost-revoked", c3.boot())
 
-# %%
+# %% tags=["go-deeper"]
 c3.board.write_flash(0x20000, c3.read("second.bin"))
 lab.claim("lost-second", c3.boot())
 
@@ -500,12 +502,12 @@ lab.claim("lost-second", c3.boot())
 # %% [markdown]
 # ## Go deeper: what is left to the soldering iron
 #
-# Secure Boot knows who, and not how old. Somebody writes your release 1.3.0 into the flash, the one with the hole:
+# *Ungraded.* Secure Boot knows who, and not how old. Somebody writes your release 1.3.0 into the flash, the one with the hole:
 
-# %%
+# %% tags=["go-deeper"]
 lab.predict("soldered")
 
-# %%
+# %% tags=["go-deeper"]
 from labkit.course.lessons.firmware_signing import soldered
 
 hole, fixed = house.image("1.3.0", secure_version=0), house.image("1.9.0", secure_version=1)
@@ -515,7 +517,7 @@ lab.claim("soldered-old", before)
 # %% [markdown]
 # It boots, hole and all. The remedy is a number of its own, the **secure version**: once an image of secure version 1 has called itself valid, a fuse is burned, and lower ones end at the bootloader. On the same chip, after release 1.9.0:
 
-# %%
+# %% tags=["go-deeper"]
 lab.claim("soldered-fused", after)
 
 # %% [markdown]
@@ -523,9 +525,9 @@ lab.claim("soldered-fused", after)
 #
 # | the attacker | is stopped by | and if not |
 # | --- | --- | --- |
-# | reads the flash chip | flash encryption, NVS encryption (the lesson about flashing) | has your firmware and the device's key |
+# | reads the flash chip | flash encryption, NVS encryption (lesson **esp32-flashing**) | has your firmware and the device's key |
 # | goes in by JTAG | `JTAG_DISABLE`, burned in the same line | reads and writes memory while it runs |
-# | goes in by the serial loader | `UART_DOWNLOAD_DIS`, or secure download mode | reads and writes flash |
+# | goes in by the serial loader | `UART_DOWNLOAD_DIS`, or Secure Download Mode | reads and writes flash |
 # | disturbs the voltage while the ROM compares | newer silicon, as far as it goes | skips the check; done to ESP32s before v3 in 2019 |
 # | takes the key from your house | a hardware module, and a second digest | is you |
 
@@ -545,11 +547,12 @@ lab.claim("soldered-fused", after)
 #
 # Example: an update to `"1.9.1"` is `"ok"` on the device below. Stuck? `lab.hint("firmware-signing.3")`.
 
-# %% exercise="firmware-signing.3" kind="bug-hunt" tags=["go-deeper"]
+# %% tags=["go-deeper"]
 device = {"product": "course-node", "hardware": 2, "version": "1.9.0", "secure_version": 3}
 update_to = {"product": "course-node", "hardware_min": 1, "hardware_max": 3, "version": "1.9.1", "secure_version": 3}
 
-def colleagues(header, device):
+
+def colleague(header, device):
     """Return `ok`, or why not: with mistakes."""
     if not header["product"].startswith(device["product"]):
         return "product-wrong"
@@ -561,6 +564,8 @@ def colleagues(header, device):
         return "secure-version-older"
     return "ok"
 
+
+# %% exercise="firmware-signing.3" kind="bug-hunt" tags=["go-deeper"]
 def may_take(header, device):
     """Return `ok`, or the first reason to refuse."""
     # BEGIN SOLUTION
@@ -641,16 +646,15 @@ lab.check("firmware-signing.5")
 
 # %% [markdown]
 # ## What you proved
+#
+# - You signed by hand, and saw openssl refuse one flipped bit.
+# - A verifier with good cryptography took a pump's firmware, yesterday's build and nothing at all; the signed header refused each for a reason of its own.
+# - You streamed an update into a slot, and wrote not one byte too many.
+# - A release that bricked was rolled back and not taken again; a changed one was flashed and never run.
+# - You locked a chip in the right order, and each attack on it was refused at boot, by name.
 
 # %%
 lab.summary()
-
-# %% [markdown]
-# - You **signed** by hand, and saw openssl refuse one flipped bit.
-# - A verifier with good cryptography **took** a pump's firmware, last year's release and nothing at all; the **signed header** refused each for a reason of its own.
-# - You **streamed** an update into a slot, and wrote not one byte too many.
-# - A release that bricked was **rolled back** and not taken again; a changed one was flashed and never run.
-# - You locked a chip **in the right order**, and each attack on it was refused at boot, by name.
 
 # %% [markdown]
 # ## In practice
@@ -677,7 +681,9 @@ lab.quiz("questions")
 # - [The Update Framework](https://theupdateframework.io/): what to do when the update server itself, and some of the keys, belong to somebody else.
 
 # %% [markdown]
-# ## Clean up
+# ## Tidy up
+#
+# This stops boards, servers and the broker. Next: lesson **segmentation**. Whatever else goes wrong, a device that somebody takes over should reach as little as possible.
 
 # %%
 lab.close()

@@ -22,7 +22,7 @@
 # - predict what a rule set does, measure it, and explain a difference
 # - tell what segmentation is worth once a device is lost
 #
-# **What you'll need.** About 60 minutes for the core path (an estimate). Python, OpenSSL and Mosquitto; on Linux also nftables, iptables and iproute2. No root. No earlier lesson. You touch OWASP IoT items I2 (insecure network services) and I9 (insecure default settings).
+# **What you'll need.** About 60 minutes for the core path (an estimate). Python, OpenSSL and Mosquitto; on Linux also nftables, iptables and iproute2. No root. No earlier lesson. You touch OWASP IoT items I2 (insecure services) and I9 (insecure defaults).
 
 # %% [markdown]
 # ## Before you start
@@ -34,10 +34,10 @@ lab = open_lab("segmentation")
 # %% [markdown]
 # ## Four zones, one router
 #
-# The plant has an office (`corporate`), devices (`iot`), servers (`backend`), and there is the rest of the world (`internet`). Each is a **zone**: a group of machines that trust each other alike. In a building a zone is a VLAN or an SSID. Here each is a host in a network **namespace**, a network of its own inside the kernel of this computer, on a wire to a router in another one. The real Mosquitto runs in the backend; on every other port stands something that answers.
+# This lesson's plant has an office (`corporate`), devices (`iot`), servers (`backend`), and there is the rest of the world (`internet`). Each is a **zone**: a group of machines that trust each other alike. In a building a zone is a VLAN or an SSID. Here each is a host in a network **namespace**, a network of its own inside the kernel of this computer, on a wire to a router in another one. The real Mosquitto runs in the backend; on every other port stands something that answers. The office's machine has a second address, for *An address is a claim* below.
 
 # %%
-from labkit.course.lessons.segmentation import FORGED, LOCALHOST, PRINTED_RULES, scan
+from labkit.course.lessons.segmentation import FORGED
 from labkit.scenarios.segmented_plant import ACCOUNTING, segmented_plant
 from labkit.scenarios.separate import separate_authority
 
@@ -46,7 +46,7 @@ plant = lab.enter(segmented_plant(store, aliases={"corporate": (FORGED,)}))
 plant
 
 # %% [markdown]
-# Read that line: it says how this lesson knows what it claims. *Measured in the kernel* means real packets and the kernel's own firewall, in namespaces that nobody else sees and that vanish with this notebook. Where namespaces can't be had (macOS, Windows, most containers), it says **a simulation**: then our evaluator predicts everything from the rules, and so does every table below. The evaluator itself is held against the kernel in the tests, over rule sets made at random.
+# Read that line: it says how this lesson knows what it claims. *Measured in the kernel* means real packets and the kernel's own firewall, in namespaces that nobody else sees and that vanish with this notebook. Where namespaces can't be had (macOS, Windows, most containers), it says **a simulation**: then our **evaluator** predicts everything from the rules, and every table below says so. The evaluator itself is held against the kernel in the tests, over rule sets made at random.
 
 # %% [markdown]
 # ## A flat network
@@ -54,7 +54,8 @@ plant
 # There are no rules yet; everybody reaches everybody. You are in a sensor: somebody found its debug port, or an old hole in its TLS library. The first thing that anybody does from there is to look around.
 
 # %%
-from labkit.display import Table, reachability, zone_map
+from labkit.course.lessons.segmentation import scan
+from labkit.display import Table
 
 Table("What a sensor reaches in a flat network", ("whom", "on which ports"), scan(plant, "iot"), plant.how)
 
@@ -71,11 +72,13 @@ lab.claim("flat-internet", plant.attempt("internet", "iot", port=22))
 # Many tutorials have three rules for the broker's machine. They are typed there now, as they stand, with the real `iptables`.
 
 # %%
+from labkit.course.lessons.segmentation import PRINTED_RULES
+
 rules = plant.type_commands("backend", PRINTED_RULES)
 print(plant.listing("backend", "iptables", "-S"))
 
 # %% [markdown]
-# The first three lines are **policies**: what becomes of a packet that no rule has decided on. Nobody has set them, so they are ACCEPT. Below, rules are read from the top; the first that matches decides. Does it work?
+# The first three lines are the **policy** of each list (a *chain*: INPUT is for what comes to this machine, FORWARD for what passes through, OUTPUT for what it sends): what becomes of a packet that no rule has decided on. Nobody has set them, so they are ACCEPT. Below, rules are read from the top; the first that matches decides. Does it work?
 
 # %%
 lab.claim("printed-sensor", plant.attempt("iot", "backend"))
@@ -93,18 +96,20 @@ lab.claim("printed-ipv6", plant.attempt("corporate", "backend", family=6))
 lab.claim("printed-ssh", plant.attempt("iot", "backend", port=22))
 
 # %% [markdown]
-# **The back door.** `iptables` speaks of IPv4. IPv6 has rules of its own (`ip6tables`), and there are none. Every machine of the last fifteen years gives itself an IPv6 address.
+# **The back door.** `iptables` speaks of IPv4. IPv6 has rules of its own (`ip6tables`), and there are none. Nearly every operating system of the last fifteen years gives itself IPv6 addresses, without being asked.
 #
 # **The rule that does nothing.** "Allow SSH from the office" allows what was allowed anyway. It says nothing about anybody else.
 
 # %%
+from labkit.course.lessons.segmentation import LOCALHOST
+
 lab.claim("printed-localhost", plant.attempt("backend", LOCALHOST[4]))
 lab.claim("printed-accounting", plant.attempt("iot", "corporate", port=ACCOUNTING))
 
 # %% [markdown]
 # **The machine locked itself out.** Its health check connects to 127.0.0.1, which is not in 192.168.20.0/24. And the rules stand on the *broker's* machine: what goes from a sensor to the office passes the router and never comes by.
 #
-# "Then set the policy to DROP." That is right, and it is half of it:
+# "Then set the policy to DROP." A **default drop** is right, and it is half of it:
 
 # %%
 plant.clear("backend")
@@ -117,9 +122,10 @@ lab.claim("policy-answers", plant.attempt("backend", "internet", port=443))
 # %% [markdown]
 # ## The printed list
 #
-# Above the rules such pages have a list for the router, VLAN by VLAN. Here it is as data, a **flow** a line: who opens connections to whom.
+# Such pages also have a list for the router, VLAN by VLAN, above the rules. Here it is as data, a **flow** a line: who opens connections to whom.
 
 # %%
+from labkit.display import zone_map
 from labkit.network import COURSE_PLAN, NEEDED, PRINTED, ROUTER, compare, derive
 
 printed = COURSE_PLAN.with_flows(PRINTED)
@@ -150,7 +156,7 @@ Table("The printed list against what the plant needs", ("", "flow", "what for"),
 # The note beside that line says "dashboard access". Who looks at a dashboard *opens* the connection, and the dashboard answers. The flow goes from the office to the backend. The other way round it lets whoever has taken over the broker into the office.
 
 # %% [markdown]
-# ## Exercise 1: write the flows
+# ### Exercise 1: write the flows
 #
 # *Fill in.* Here is what happens in the plant. Return every **flow** that it needs, and none that it doesn't. Rules are then derived from your list, put in force, and every pair of zones is tried.
 
@@ -216,6 +222,7 @@ print("\n".join(line.strip() for line in forward.splitlines()[:20]))
 # The broker's machine gets rules too, as a second wall. Both are put in force, and *every* pair is tried:
 
 # %%
+from labkit.display import reachability
 from labkit.scenarios.segmented_plant import cells_of
 
 plant.clear()
@@ -248,7 +255,7 @@ else:
 # %%
 sensor = store.identity("sensor-001")
 if plant.simulated:
-    lab.does_not_apply("ours-sensor", "a simulation has no broker; mutual TLS is measured in the lesson of that name")
+    lab.does_not_apply("ours-sensor", "a simulation has no broker; lesson mutual-tls measures that")
     lab.does_not_apply("ours-office", "a simulation has no broker to connect to")
 else:
     lab.claim("ours-sensor", plant.connect("iot", sensor))
@@ -271,7 +278,7 @@ lab.claim("stolen-broker", plant.attempt("iot", "backend"))
 Table("What the sensor reaches now", ("whom", "on which ports"), scan(plant, "iot"), plant.how)
 
 # %% [markdown]
-# It still reaches the broker: that is what it is for. What it may *say* there is a matter of its certificate and of the broker's rules. Segmentation makes a lost device a problem of the devices' zone, and not of the whole house.
+# It still reaches the broker: that is what it is for. What it may *say* there is a matter of its certificate and of the broker's rules (lessons **mutual-tls** and **revocation**). Segmentation makes a lost device a problem of the devices' zone, and not of the whole house.
 
 # %% [markdown]
 # ### An address is a claim
@@ -289,16 +296,20 @@ plant.apply(ROUTER, router_rules)
 lab.claim("forged-bound", plant.attempt("corporate", "backend", claimed=FORGED))
 
 # %% [markdown]
-# Both were sent by the same wire, `vlan10`. Only the second set of rules asks about it. The counter of the rule that dropped it is the evidence:
+# Both were sent over the same wire, `vlan10`. Only the second set of rules asks about it. The counter of the rule that dropped it is the evidence:
 
 # %%
 dropped = [row for row in plant.counters(ROUTER) if row[1] == "not an address of corporate" and row[2]]
 Table("What the router counted", ("chain", "rule", "packets"), dropped or [("", plant.how, "")])
 
 # %% [markdown]
-# ## Exercise 2: mend the printed rules
+# ## The second wall
 #
-# *Defend it.* The broker's machine has a firewall of its own, written with `iptables` and `ip6tables`. Return a script so that, in **both** families, sensors reach the broker (8883), the office reaches SSH (22), the machine reaches itself and hears answers to its own questions, and nobody reaches anything else.
+# A router can fall too, or be passed by. So the broker's machine has a firewall of its own.
+#
+# ### Exercise 2: mend the printed rules
+#
+# *Defend it.* The machine's firewall is written with `iptables` and `ip6tables`. Return a script so that, in **both** families, sensors reach the broker (8883), the office reaches SSH (22), the machine reaches itself and hears answers to its own questions, and nobody reaches anything else.
 #
 # The sensors are 192.168.20.0/24 and fd00:20::/64, the office 192.168.10.0/24 and fd00:10::/64. Example of a line: `iptables -A INPUT -i lo -j ACCEPT`. Stuck? `lab.hint("segmentation.2")`.
 
@@ -321,7 +332,7 @@ def mended():
 
 
 # %% [markdown]
-# Your script is typed on the broker's machine; then each sentence is tried.
+# Your script is typed on the broker's machine; then each sentence is tried. The last one is always predicted from your rules, because a kernel remembers its neighbours for longer than you want to wait.
 
 # %%
 from labkit.course.lessons.segmentation import hand_in_script, trials
@@ -330,7 +341,7 @@ plant.clear()
 _ = plant.type_commands("backend", hand_in_script(lab, mended()))
 words = {True: "yes", False: "no"}
 rows = [(text, words[want], words[got.accepted]) for text, want, got in trials(plant)]
-Table("Your rules", ("", "wanted", "found"), rows, plant.how)
+Table("Your rules", ("sentence", "wanted", "found"), rows, f"{plant.how}; the last one predicted from the rules")
 
 # %%
 lab.check("segmentation.2")
@@ -347,7 +358,6 @@ lab.check("segmentation.2")
 lab.predict("answers")
 
 # %%
-
 plant.clear()
 kept = tuple(rule for rule in router_rules.chains["FORWARD"].rules if rule.comment != "answers")
 plant.apply(ROUTER, router_rules.replacing("FORWARD", kept))
@@ -398,6 +408,9 @@ asked = {"protocol": "tcp", "destination_port": 8883, "in_interface": "eth0", "s
 packets = [Packet(family=4, source=ip_address(f"192.168.{n}.10"), destination=ip_address("192.168.30.10"), **asked) for n in (20, 10)]
 packets.append(Packet(family=6, source=ip_address("fd00:10::a"), destination=ip_address("fd00:30::a"), **asked))
 [(str(p.source), first_match(rules.chains["INPUT"], p), decide(rules, "INPUT", p).target) for p in packets]
+
+# %% [markdown]
+# Twice they agree. On the third, ours says DROP and `decide` says ACCEPT, and `decide` is right: the printed rules are IPv4's, and IPv6 has none. Whoever forgets the family would call the back door shut.
 
 # %% [markdown]
 # ## Go deeper: three more exercises
@@ -514,6 +527,8 @@ lab.quiz("questions")
 
 # %% [markdown]
 # ## Tidy up
+#
+# This takes zones, router and broker away. Next: lesson **audit**, which looks at everything at once: doors, files, flash, network, papers.
 
 # %%
 lab.close()

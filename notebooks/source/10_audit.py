@@ -23,7 +23,7 @@
 # - turn log lines into alerts, and an alert into a revocation
 # - decide between tokens and certificates, and say what the decision costs
 #
-# **What you'll need.** About 60 minutes for the core path (an estimate). Python, OpenSSL and Mosquitto; no earlier lesson, though each of them explains one section of the checklist. You touch every row of the OWASP IoT Top 10, and two that no other lesson has an exercise for: I5 (outdated components) and I6 (insufficient privacy protection).
+# **What you'll need.** About 60 minutes for the core path (an estimate). Python, OpenSSL and Mosquitto; no earlier lesson, though each of them explains some of the checklist. You touch every item of the OWASP IoT Top 10, and two of them in exercises: I5 (outdated components) and I6 (insufficient privacy protection).
 
 # %% [markdown]
 # ## Before you start
@@ -34,6 +34,8 @@ lab = open_lab("audit")
 
 # %% [markdown]
 # The plant of this lesson is made afresh each time: a broker, an authority with a past of more than a year, a registry, a provisioning service, boards, updates, a network plan, papers. Dashboard, database and flow editor are stand-ins: small servers that read settings of the real products' shape. Somebody has worked in this plant for a while, in a hurry. The number chooses what they did; another number is another plant.
+#
+# The plant is mended, attacked and cleaned here, so some cells work once. When you are lost, restart the kernel and run from the top: it is then as weak as it was.
 
 # %%
 from labkit.course.lessons.audit import SEED
@@ -45,7 +47,7 @@ plant
 # %% [markdown]
 # ## The checklist is code
 #
-# The syllabus has a checklist of 27 items. A list that one ticks off measures the mood of whoever ticks. So each item here is a **rule**: it is given facts that were found out live, and returns **evidence**. The evidence decides, and nothing else does.
+# The course has a checklist of 27 items. A list that one ticks off measures the mood of whoever ticks. So each item here is a **rule**: it is given facts that were found out live, and returns **evidence**. The evidence decides, and nothing else does.
 
 # %%
 from collections import Counter
@@ -56,7 +58,7 @@ sections = Counter(item.section for item in ITEMS)
 Table("27 items", ("section", "items"), list(sections.items()))
 
 # %% [markdown]
-# There are four **verdicts**. *Pass* and *fail* follow from the evidence: one fault fails an item, and so does having no evidence at all. *Not applicable* is for targets that don't have what the item speaks of. *Needs a person* means that there is a dated, reviewed record, and that only somebody who reads it can say whether it is any good. Two of the 27 are like that; here is one.
+# There are four **verdicts**. *Pass* and *fail* follow from the evidence: one fault fails an item, and so does having no evidence at all. *Not applicable* is for targets that don't have what the item speaks of. *Needs a person* means that there is a dated, reviewed record, and that only somebody who reads it can say whether it is any good. Two of the 27 are like that; here is one, with what it asks, the OWASP items that it belongs to, and how it is mended.
 
 # %%
 from labkit.audit import BY_ID
@@ -90,7 +92,7 @@ Table("What fails, and what needs a person", ("item", "verdict", "the first piec
 # %% [markdown]
 # ### The six mistakes
 #
-# The syllabus names six mistakes that are seen most often. In each weak plant there is one of each, in one of its forms. The rules find all six:
+# The course counts six common mistakes, each with an item of its own below. In each weak plant there is one of each, in one of its forms. The rules find all six; `refused` means here that the item fails:
 
 # %%
 from labkit.course.lessons.audit import FINDERS, found
@@ -118,12 +120,12 @@ doors = [Endpoint(each.host, each.port) for each in plant.config.listeners]
 [str(plain_connect(door)) for door in doors]
 
 # %% [markdown]
-# The first door does not answer in MQTT, because it waits for TLS. The second says **accepted** to a stranger. Nothing in the broker's log looks wrong: this is what it was told to do.
+# The first door does not answer in MQTT (`None`), because it waits for TLS. The second says **accepted** to a stranger. Nothing in the broker's log looks wrong: this is what it was told to do.
 
 # %% [markdown]
 # ## Break it: an audit that can be fooled
 #
-# Same audit, one thing wrong. Somebody who wants to pass stops the broker, so that nobody gets in. Which rule notices, and how do you know?
+# One thing wrong, everything else the same: somebody who wants to pass stops the broker, so that nobody gets in. Which rule notices, and how do you know? (Should a later cell find nobody listening, `plant.restart_broker(plant.config)` starts it again.)
 
 # %%
 lab.predict("stopped")
@@ -138,7 +140,7 @@ lab.claim("stands-still", found(standing_still, "communication-4", "access-1"))
 # The rule about mutual TLS found no door to knock at, and the rule about topics had no session to try. Both **failed**, because they had nothing that speaks *for* the plant. That is failing closed: if a lack of evidence were a pass, breaking the measuring would be the cheapest way to comply.
 
 # %% [markdown]
-# And files? Here are alert rules, well-formed, in force, and useless: no attack ever reaches such thresholds. A checklist asks whether alerts are configured. The rule plays a recorded attack to them.
+# And files? Here are **alert rules**, well-formed, in force, and useless: no attack ever reaches such thresholds. A checklist asks whether alerts are configured. The rule plays a recorded attack to them.
 
 # %%
 from labkit.scenarios.plant_papers import write_alerts
@@ -149,7 +151,11 @@ write_alerts(plant.folder / "alerts.json", frozenset())
 lab.claim("deaf", found(deaf, "monitoring-2"))
 
 # %% [markdown]
-# ## Exercise 1: write it down, mend it, measure again
+# ## Mend, and measure again
+#
+# A finding is worth something once somebody has acted on it. What to do is written in a **remediation**, a paragraph that somebody can carry out.
+#
+# ### Exercise 1: write it down, mend it, measure again
 #
 # *Defend it.* Choose at least three items that fail and that you can mend from here. For each, write a paragraph into `PLANS`: what is wrong *in this plant*, who does what, and how you see that it is done. Then do it in `mend`. The check compares both audits: at least three items must have gone from fail to pass, and nothing may have broken. The checklist says how items are mended in general:
 
@@ -203,20 +209,20 @@ Table("What changed", ("item", "before", "after", ""), [(c.item.id, c.before, c.
 lab.check("audit.1")
 
 # %% [markdown]
-# Before and after, with the evidence of both, is the deliverable of an audit. It can be had as a page, as Markdown and as JSON:
+# Before and after, with the evidence of both, is the deliverable of an audit. It can be had as a page, as Markdown and as JSON; here are the pages:
 
 # %%
 from labkit.audit.page import comparison_page, page
 
-pages = {"before.html": page(before), "after.html": page(after)}
-pages["comparison.html"] = comparison_page(before, after, compare(before, after))
-for name, text in pages.items():
+handed_over = {"before.html": page(before), "after.html": page(after)}
+handed_over["comparison.html"] = comparison_page(before, after, compare(before, after))
+for name, text in handed_over.items():
     print(lab.workspace.write(f"answers/audit/{name}", text).name, len(text), "bytes")
 
 # %% [markdown]
 # ### The rest of the way
 #
-# Boards, images, network rules and papers have to be mended too. What is left is done for you here, by making those parts of the plant anew. One item can't be mended by changing a file: renewal has to be *carried out*. `sensor-002` renews over HTTPS, with its certificate, and confirms.
+# Boards, images, network rules and papers have to be mended too. What is left is done for you here, by making those parts of the plant anew. One item can't be mended by changing a file: renewal has to be *carried out*. `sensor-002` renews over HTTPS, with its certificate, and confirms (lesson **provisioning**).
 
 # %%
 plant.plant({"never-renewed"})
@@ -243,6 +249,7 @@ lab.claim("denied", incident.attack())
 
 # %%
 lab.claim("noticed", incident.notice())
+incident.alerts[-1].action
 
 # %% [markdown]
 # The rules did their work, and nothing happened. That is the best moment to act. The alert names the device and says what to do first; now follow the plan: *decide, cut, look, clean*.
@@ -256,7 +263,7 @@ lab.claim("thief-out", incident.try_again())
 lab.claim("neighbour-in", incident.neighbour())
 
 # %% [markdown]
-# Is it clean? Not because we feel better: the items that an incident touches are measured again. The device's certificate is taken from the shelf of those in service, and list, registry, rules and sessions must agree.
+# Is it clean? Feeling better is no answer: the items that an incident touches are measured again. The device's certificate is taken from the shelf of those in service, and list, registry, rules and sessions must agree.
 
 # %%
 lab.claim("clean", found(incident.clean()))
@@ -284,7 +291,7 @@ Table("What is needed", ("field", "to a multiple of", "what for"), [(n.field, n.
 # %% [markdown]
 # ### Exercise 2: let less leave
 #
-# *Fill in.* Write **less**: what leaves the device of a reading. Only fields that somebody needs, only numbers, each rounded to a multiple of its step. Example: a `temperature` of `21.4837` leaves as `21.5`. Three readings try it; the third is of a firmware that will be written next year.
+# *Fill in.* Write **less**: what leaves the device of a reading. Only fields that somebody needs, only numbers, each rounded to a multiple of its step. Example: a `temperature` of `21.4837` leaves as `21.5`. Three readings try it; the third is of a firmware that will be written next year. Stuck? `lab.hint("audit.2")`.
 
 # %% exercise="audit.2" kind="fill-in"
 import math
@@ -306,6 +313,9 @@ from labkit.course.lessons.audit import shrink
 
 shrink(lab, less)
 
+# %% [markdown]
+# The list names what is wrong with a reading that left. An empty one is what you want.
+
 # %%
 lab.check("audit.2")
 
@@ -315,7 +325,7 @@ lab.check("audit.2")
 # %% [markdown]
 # ## Tokens or certificates: a decision
 #
-# The provisioning lesson showed both. Now audit them, on one broker with two doors, by the same rules.
+# Lesson **provisioning** showed both. Now audit them, on one broker with two doors, by the same rules.
 
 # %%
 lab.predict("tokens")
@@ -355,14 +365,36 @@ lab.claim("certificate-door", found(doors["certificates"], "communication-4"))
 # | what a copied secret costs | a wrong reading | a command to a machine |
 # | who runs the authority | nobody here could | somebody does, and drills it |
 # | what must be there too | one token a device, an end date, an alert on strange places | a registry, renewal, a fresh list |
-# | the way over | the provisioning lesson moves a device while both doors are open | |
+# | the way over | lesson **provisioning** moves a device while both doors are open | none is needed |
+
+# %% [markdown]
+# ## The same by hand
+#
+# Everything above is a command too. `labkit audit run` audits the plant of this workspace, and `labkit monitor` watches it.
+
+# %%
+from labkit.processes import run
+import sys
+
+print(run([sys.executable, "-m", "labkit", "audit", "--help"]).stdout)
+
+# %% [markdown]
+# ## The map of the course
+#
+# What to take away from each lesson, and your own evidence for it: the claims that held when *you* ran it in this workspace. Where a lesson is missing, you know where to go next.
+
+# %%
+from labkit.course.lessons.audit import course_map, pages
+
+columns = ("topic", "take away", "your evidence", "lesson")
+Table("What you can show", columns, course_map(lab), links=pages())
 
 # %% [markdown]
 # ## Go deeper: what we are made of (I5)
 #
 # *Ungraded; skipping it breaks nothing later.* This course installs packages from a lock file: exact versions, each with hashes. An audit of it works offline, with a list of known holes. A list has a date, and knows nothing of what came later.
 
-# %%
+# %% tags=["go-deeper"]
 from labkit.audit.dependencies import ADVISORIES, read_lock
 from labkit.course.lessons.audit import lock_text
 
@@ -373,7 +405,9 @@ ADVISORIES[1]
 # %% [markdown]
 # ### Exercise 3: find the holes
 #
-# *Bug hunt.* Write **holes**: the names of packages whose version is older than the one that mended a hole. It is tried on our lock and on an old one, whose versions were chosen to embarrass whoever compares them as words.
+# *Bug hunt.* Write **holes**: the names of packages whose version is older than the one that mended a hole. It is tried on our lock and on an old one, whose versions were chosen to embarrass whoever compares them as words. A pin has a `name` and a `version`, an advisory a `package` and the version that `fixed` it.
+#
+# Example: an `h11` of version `0.9.0` has the hole that `0.16.0` mended. Stuck? `lab.hint("audit.3")`.
 
 # %% exercise="audit.3" kind="bug-hunt" tags=["go-deeper"]
 def holes(pins, advisories):
@@ -410,7 +444,7 @@ for finding in audit_lock(lock_text(), today=SYSTEM_CLOCK.now().date()):
 # %% [markdown]
 # ## Go deeper: a view, and numbers for Prometheus
 #
-# *Ungraded.* The monitor can be looked at. In a notebook with widgets it renews itself; `labkit monitor` shows the same in a terminal.
+# *Ungraded.* The monitor can be looked at. In a notebook with widgets it renews itself; `labkit monitor` shows the same in a terminal. Do you see an alert about `sensor-001`, which has done nothing wrong? The audit spoke under its name where it may not. Tell those who watch before you audit.
 
 # %% tags=["go-deeper"]
 from labkit.display import LiveView
@@ -427,26 +461,6 @@ from labkit.audit.monitor.metrics import prometheus_rules
 
 print(*[line for line in incident.watch.metrics().splitlines() if "denied" in line], sep="\n")
 print(prometheus_rules(READY)[:330], "…")
-
-# %% [markdown]
-# ## The same by hand
-
-# %%
-from labkit.processes import run
-import sys
-
-print(run([sys.executable, "-m", "labkit", "audit", "--help"]).stdout)
-
-# %% [markdown]
-# ## The map of the course
-#
-# What to take away from each lesson, and your own evidence for it: the claims that held when *you* ran it in this workspace.
-
-# %%
-from labkit.course.lessons.audit import course_map, pages
-
-columns = ("topic", "take away", "your evidence", "lesson")
-Table("What you can show", columns, course_map(lab), links=pages())
 
 # %% [markdown]
 # ## Go deeper: two more exercises
@@ -486,13 +500,13 @@ lab.check("audit.4")
 # %% tags=["go-deeper"]
 import re
 
-def colleagues(line):
+def colleague(line):
     """Return the user: with mistakes."""
     found = re.search(r"New client connected from \S+ as .+? \(p5, c\d, k\d+, u'(.*?)'\)", line)
     return found[1] if found else None
 
 begin = "1772366400: New client connected from 127.0.0.1:40000 as "
-colleagues(begin + "x (p5, c1, k30, u'admin'). (p5, c1, k30, u'sensor-003').")
+colleague(begin + "x (p5, c1, k30, u'admin'). (p5, c1, k30, u'sensor-003').")
 
 # %% [markdown]
 # Write **who**: the user name that *Mosquitto* wrote, or `None` where a line tells of no new session, or of one without a user. Ids and topics are the client's to choose; the user comes from its certificate. Each line begins with its time, in seconds.
@@ -557,6 +571,8 @@ lab.quiz("questions")
 
 # %% [markdown]
 # ## Tidy up
+#
+# This stops the plant. Next: the graded exercises, **mtls-setup**, **sensor-node**, **first-boot** and **security-audit**, in `notebooks/exercises/`. There nobody shows you the way, and a machine judges what you built.
 
 # %%
 lab.close()

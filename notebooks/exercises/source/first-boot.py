@@ -22,7 +22,7 @@
 # - order the steps of a first boot so that a power cut behind any of them costs nothing
 # - write a test of a refusal that a broken service can't pass
 #
-# **What you'll need.** About 120 minutes (an estimate). The lessons **mutual-tls** and **provisioning**; Python, OpenSSL, Mosquitto and esptool. 85 points are judged by machine, 15 by a person.
+# **What you'll need.** About 120 minutes (an estimate). Lessons **mutual-tls** and **provisioning**; Python, OpenSSL, Mosquitto and esptool. 85 points are judged by machine, 15 by a person.
 
 # %% [markdown]
 # ## Your fleet
@@ -163,7 +163,7 @@ for device in fleet:
     print(device.id, "|", run(boot, device))
 
 # %% [markdown]
-# And another one, whose power fails behind the second call that changes anything; then it is switched on again.
+# Another device, whose power fails behind the second call that changes anything; then it is switched on again.
 
 # %%
 unlucky = plant.new_device()
@@ -188,7 +188,7 @@ lab.check("first-boot.4")
 # %% [markdown]
 # ## Step 5: a token is spent
 #
-# The printed exercise says: verify that the same token is rejected the second time. A quick test asks twice and looks for an error. It would be content with a service that refuses *everybody*.
+# The same token must be rejected the second time. A quick test asks twice and looks for an error. It would be content with a service that refuses *everybody*.
 #
 # *Bug hunt; 15 points.* Write **reuse_is_refused**: it is given a service and returns `True` if, and only if, that service refuses a spent token, for that reason, to somebody else. `service.token("probe-1")` returns a fresh token for that device; `service.provision(token, csr)` returns a chain, or raises `RefusedError` with a `code`; the code for a spent token is `token-spent`. The judge shows it a service that holds, and several that are broken, each in its own way. Whatever happens, it returns `True` or `False`. Stuck? `lab.hint("first-boot.5")`.
 
@@ -259,6 +259,11 @@ lab.check("first-boot.6")
 # | `reuse_is_refused` | handed in | 15 |
 # | `boot`: three devices at the broker | handed in | 10 |
 # | the flow, in words | this notebook | 15 |
+#
+# When you are done, restart the kernel, run all cells, save. Then `labkit submit first-boot` packs the notebook and its evidence, and never a private key. When it is graded it runs in an empty folder, and enrols its devices again.
+
+# %% [markdown]
+# ## Tidy up
 
 # %%
 lab.close()

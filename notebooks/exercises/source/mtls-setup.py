@@ -22,7 +22,7 @@
 # - test a refusal so that a broken broker does not pass
 # - write rules that keep each device to its own topics
 #
-# **What you'll need.** About 95 minutes (an estimate). Lessons **certificate-authority** and **mutual-tls**; Mosquitto with its two clients. 90 points are judged by machine, 10 by a person.
+# **What you'll need.** About 95 minutes (an estimate). Lessons **certificate-authority** and **mutual-tls**; Python, OpenSSL, and Mosquitto with its two clients. 90 points are judged by machine, 10 by a person.
 
 # %% [markdown]
 # ## Your plant
@@ -175,7 +175,7 @@ lab.check("mtls-setup.3")
 # %% [markdown]
 # ## Step 4: nobody without a certificate
 #
-# *Break it; 10 points, one half for your broker and one for your test.* Attempt to come without a certificate, as `None`, in both versions of TLS.
+# *Break it; 10 points, one half for your broker and one for your test.* Come without a certificate, as `None`, in both versions of TLS.
 
 # %%
 with rehearsal(lab) as stage:
@@ -313,8 +313,17 @@ print("\n".join(line for line in log if any(word in line for word in said)))
 # %% [markdown]
 # ## What you hand in
 #
-# - this notebook, with the six steps and your log's explanation; it must run from top to bottom
-# - nothing else: no keys. They are made again when it is graded, and `labkit submit mtls-setup` refuses to pack them
+# | what | where | points |
+# | --- | --- | --- |
+# | the authority | this notebook makes it | 25 |
+# | the broker's configuration | `mosquitto.conf` | 15 |
+# | `command` | handed in | 15 |
+# | a broker that asks for certificates, and `proves` | handed in | 10 |
+# | the stranger | this notebook makes it | 10 |
+# | rules | `acl.conf` | 15 |
+# | your test log, explained | this notebook | 10 |
+#
+# When you are done, restart the kernel, run all cells, save. Then `labkit submit mtls-setup` packs the notebook and its evidence, and never a private key. When it is graded it runs in an empty folder, and the keys are made again.
 #
 # Every check was tried by the same judge that grades you. Is one not passed yet? It says what is there, what is asked, and what to try.
 

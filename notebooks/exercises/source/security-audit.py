@@ -22,7 +22,7 @@
 # - mend settings, rules and listeners without breaking what was right
 # - show an improvement by measuring twice, with the same rules
 #
-# **What you'll need.** About 115 minutes (an estimate). Lesson **audit**; Mosquitto. 70 points are judged by machine, 30 by a person.
+# **What you'll need.** About 115 minutes (an estimate). Lesson **audit**; Python, OpenSSL and Mosquitto. 70 points are judged by machine, 30 by a person.
 
 # %% [markdown]
 # ## Your plant
@@ -217,11 +217,15 @@ lab.check("security-audit.4")
 # %% [markdown]
 # ## What you hand in
 #
-# - this notebook, with both rounds of marks, `mend`, and both written answers; it must run from top to bottom
-# - nothing else: the plant is staged again when it is graded, with your files in it
-
-# %%
-(folder.parent / "before.json").exists(), (folder.parent / "after.json").exists()
+# | what | where | points |
+# | --- | --- | --- |
+# | marks of the plant as it was found | `before.json` | 25 |
+# | how each item is mended | this notebook | 20 |
+# | `mend`: at least three items that pass now | the folder's files | 30 |
+# | marks of the plant as it is now | `after.json` | 15 |
+# | what improved | this notebook | 10 |
+#
+# When you are done, restart the kernel, run all cells, save. Then `labkit submit security-audit` packs the notebook and its evidence, and never a private key. When it is graded it runs in an empty folder, and the plant is staged again, with your files in it.
 
 # %% [markdown]
 # ## Tidy up

@@ -22,7 +22,7 @@
 # - tell from a log what a certificate proves, whatever a client writes into that log
 # - show that a refusal is one for the right reason
 #
-# **What you'll need.** About 100 minutes (an estimate). The lessons **mutual-tls** and **esp32-flashing**; Python, OpenSSL, Mosquitto and esptool. No board: a virtual one stands in. 80 points are judged by machine, 20 by a person.
+# **What you'll need.** About 100 minutes (an estimate). Lessons **mutual-tls** and **esp32-flashing**; Python, OpenSSL, Mosquitto and esptool. **No board**: a virtual one stands in. 80 points are judged by machine, 20 by a person.
 
 # %% [markdown]
 # ## Your device
@@ -63,7 +63,7 @@ bench = lab.enter(device_bench(site, mine.device, chip=mine.chip))
 # %% [markdown]
 # ## Step 1: an identity in flash
 #
-# *Fill in; 15 points.* The printed lesson links the key into the firmware, and its own checklist says *not in firmware*. Here it gets the partition `fctry`. Write **values**: it returns what belongs there, as a list of `NvsEntry(namespace, key, kind, value)`.
+# *Fill in; 15 points.* Many tutorials link the key into the firmware. Here it gets the partition `fctry`. Write **values**: it returns what belongs there, as a list of `NvsEntry(namespace, key, kind, value)`.
 #
 # | namespace | key | kind | what |
 # | --- | --- | --- | --- |
@@ -99,7 +99,7 @@ def values(identity, site):
 
 
 # %% [markdown]
-# The authority signs for your device where it has not yet, and Espressif's generator makes a partition of your values.
+# The authority signs for your device where it has not yet, and Espressif's generator makes a partition of your values. The check comes at the end of step 2: it looks into the flash, and there is none yet.
 
 # %%
 identity = site.identity(mine.device)
@@ -108,7 +108,7 @@ bench.make_partition(values(identity, site))
 # %% [markdown]
 # ## Step 2: everything at its place
 #
-# *Tweak; 15 points.* These are the files. The partition table tells where they go; the printed lesson writes the identity to `0x9000`, whatever the table says.
+# *Tweak; 15 points.* These are the files. The partition table tells where they go; many tutorials write the identity to `0x9000`, whatever the table says.
 
 # %%
 firmware = bench.make_firmware(mine.version).name
@@ -244,7 +244,7 @@ lab.check("sensor-node.4")
 # %% [markdown]
 # ## Step 5: a date that has passed
 #
-# *Break it; 15 points.* The printed exercise says: make a certificate for a day, and wait. You need not. Make one for your device that your authority signed and whose time is *over*, with everything else right, and make a partition **expired.bin** of it (`bench.make_partition(values(…), "expired.bin")`). Any way will do: `labkit.pki.flawed`, or `openssl x509 -req -days -1`.
+# *Break it; 15 points.* You could make a certificate for a day, and wait. You need not. Make one for your device that your authority signed and whose time is *over*, with everything else right, and make a partition **expired.bin** of it (`bench.make_partition(values(…), "expired.bin")`). Any way will do: `labkit.pki.flawed`, or `openssl x509 -req -days -1`.
 #
 # Stuck? `lab.hint("sensor-node.5")`.
 
@@ -303,7 +303,10 @@ lab.check("sensor-node.5")
 # | an expired identity | `expired.bin` | 15 |
 # | what the lines prove | this notebook | 20 |
 #
-# Both files have a private key in them and stay in your workspace: who grades runs this notebook, and it makes new ones.
+# When you are done, restart the kernel, run all cells, save. Then `labkit submit sensor-node` packs the notebook and its evidence, and never a private key. When it is graded it runs in an empty folder, and both files are made again: they have a private key in them, so yours stay with you.
+
+# %% [markdown]
+# ## Tidy up
 
 # %%
 lab.close()

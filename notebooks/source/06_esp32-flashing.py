@@ -22,7 +22,7 @@
 # - find a private key in an image or in a dump, and show what it is worth
 # - encrypt flash and NVS, and know what each of them leaves open
 #
-# **What you'll need.** About 60 minutes for the core path (an estimate). Python, OpenSSL and Mosquitto; esptool came with the course. **No board**: a virtual one stands in, and the same commands work on a real one. Lesson **mutual-tls** helps. You touch OWASP IoT items I1 (weak credentials), I7 (insecure transfer and storage) and I10 (lack of physical hardening).
+# **What you'll need.** About 60 minutes for the core path (an estimate). Python, OpenSSL and Mosquitto; esptool came with the course. **No board**: a virtual one stands in, and the same commands work on a real one. No earlier lesson, though lesson **mutual-tls** helps. You touch OWASP IoT items I1 (weak credentials), I7 (insecure transfer and storage) and I10 (lack of physical hardening).
 
 # %% [markdown]
 # ## Before you start

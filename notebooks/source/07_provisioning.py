@@ -22,7 +22,7 @@
 # - enrol a device so that its key never leaves it, and renew it without a gap
 # - find out that an identity was copied, and take a device out of service for good
 #
-# **What you'll need.** About 60 minutes for the core path (an estimate). Python, OpenSSL and Mosquitto; no earlier lesson, though **mutual-tls** and **revocation** help. You touch OWASP IoT items I1 (weak credentials), I3 (insecure interfaces) and I8 (lack of device management).
+# **What you'll need.** About 60 minutes for the core path (an estimate). Python, OpenSSL and Mosquitto; no earlier lesson, though lessons **mutual-tls** and **revocation** help. You touch OWASP IoT items I1 (weak credentials), I3 (insecure interfaces) and I8 (lack of device management).
 
 # %% [markdown]
 # ## Before you start

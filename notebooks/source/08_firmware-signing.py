@@ -22,7 +22,7 @@
 # - roll out, roll back, and say which check refused what
 # - switch Secure Boot on in the right order, and name what it leaves open
 #
-# **What you'll need.** About 60 minutes for the core path (an estimate). Python, OpenSSL and Mosquitto; esptool came with the course. **No board**: virtual ones stand in. Lesson **esp32-flashing** helps. You touch OWASP IoT items I4 (insecure updates), I5 (outdated components) and I10 (lack of physical hardening).
+# **What you'll need.** About 60 minutes for the core path (an estimate). Python, OpenSSL and Mosquitto; esptool came with the course. **No board**: virtual ones stand in. No earlier lesson, though lesson **esp32-flashing** helps. You touch OWASP IoT items I4 (insecure updates), I5 (outdated components) and I10 (lack of physical hardening).
 
 # %% [markdown]
 # ## Before you start

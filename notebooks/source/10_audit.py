@@ -252,7 +252,7 @@ lab.claim("noticed", incident.notice())
 incident.alerts[-1].action
 
 # %% [markdown]
-# The rules did their work, and nothing happened. That is the best moment to act. The alert names the device and says what to do first; now follow the plan: *decide, cut, look, clean*.
+# The rules did their work, and nothing happened. That is the best moment to act. The alert names the device and says what to do first: quarantine, unless it is a mistake of the firmware. You know that the board is in somebody's hands, so you go further and follow the plan: *decide, cut, look, clean*.
 
 # %%
 for done in incident.cut_off("key-compromise"):

@@ -14,10 +14,11 @@ from labkit.firmware import NvsEntry
 from labkit.firmware.nvs_encryption import build_key_partition
 from labkit.firmware.tools import encrypt_nvs
 from labkit.node import layout
+from labkit.processes import Completed
 from labkit.scenarios import device_files
 from labkit.scenarios.board_in_use import put_into_use, write_identity_at
 from labkit.scenarios.board_readout import chip_values, dump, forge, impostor, loot, pem_in, place, texts_in
-from labkit.scenarios.device_boot import Bench, device_bench
+from labkit.scenarios.device_boot import Bench, Transcript, device_bench
 from labkit.scenarios.provisioning import provisioning_site
 
 if TYPE_CHECKING:
@@ -47,6 +48,13 @@ def bench(site: Site) -> Iterator[Bench]:
 def verdict(outcome: Outcome) -> tuple[str, str]:
     """Return what counts."""
     return outcome.stage, outcome.reason
+
+
+def test_a_transcript_has_no_cursor() -> None:
+    """What a tool wrote to move in a terminal is left out."""
+    said = "Connecting...\n\x1b[1A\x1b[2KStub flasher running.\nWrote 3 bytes.\n"
+    transcript = Transcript("esptool", Completed(("esptool",), 0, said, "", 0.1))
+    assert "Connecting...\nStub flasher running.\nWrote 3 bytes." == transcript.text
 
 
 def test_the_whole_way(site: Site, bench: Bench) -> None:

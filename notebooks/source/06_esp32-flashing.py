@@ -597,7 +597,7 @@ lab.quiz("questions")
 # %% [markdown]
 # ## Tidy up
 #
-# Board and broker stop here. Next: lesson **provisioning**, where a device makes its key itself, so that no file of it ever exists.
+# Board and broker stop here. Next: lesson **provisioning**, where a device makes its key itself, so that no file of it ever exists. Exercise **sensor-node** asks for what you have now, from an empty folder.
 
 # %%
 lab.close()

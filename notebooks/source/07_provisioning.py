@@ -663,7 +663,7 @@ lab.quiz("questions")
 # %% [markdown]
 # ## Tidy up
 #
-# This stops services and brokers. Next: lesson **firmware-signing**. A device that is known by name still runs whatever it is told to run; there it learns to ask who wrote it.
+# This stops services and brokers. Next: lesson **firmware-signing**. A device that is known by name still runs whatever it is told to run; there it learns to ask who wrote it. Exercise **first-boot** has you write the device's side of this lesson.
 
 # %%
 lab.close()

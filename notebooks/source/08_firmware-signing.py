@@ -538,14 +538,7 @@ lab.claim("soldered-fused", after)
 #
 # ### Exercise 3: a colleague's policy
 #
-# *Bug hunt.* The signature is good; now the device asks whether it may take this. A colleague has written it down as below, and the fleet is in trouble. Mend it, so that it returns `"ok"`, or the **first** reason of this list that applies:
-#
-# 1. `"product-wrong"`: it is for another product
-# 2. `"hardware-unsupported"`: this board's revision is outside of `hardware_min` to `hardware_max`, both included
-# 3. `"secure-version-older"`: its secure version is below the device's
-# 4. `"version-not-newer"`: its version is not above the device's
-#
-# Example: an update to `"1.9.1"` is `"ok"` on the device below. Stuck? `lab.hint("firmware-signing.3")`.
+# *Bug hunt.* The signature is good; now the device asks whether it may take this. A colleague has written it down as below, and the fleet is in trouble.
 
 # %% tags=["go-deeper"]
 device = {"product": "course-node", "hardware": 2, "version": "1.9.0", "secure_version": 3}
@@ -564,6 +557,16 @@ def colleague(header, device):
         return "secure-version-older"
     return "ok"
 
+
+# %% [markdown]
+# Write **may_take**: it returns `"ok"`, or the *first* reason of this list that applies.
+#
+# 1. `"product-wrong"`: it is for another product
+# 2. `"hardware-unsupported"`: this board's revision is outside of `hardware_min` to `hardware_max`, both included
+# 3. `"secure-version-older"`: its secure version is below the device's
+# 4. `"version-not-newer"`: its version is not above the device's
+#
+# Example: an update to `"1.9.1"` is `"ok"` on the device above. Stuck? `lab.hint("firmware-signing.3")`.
 
 # %% exercise="firmware-signing.3" kind="bug-hunt" tags=["go-deeper"]
 def may_take(header, device):

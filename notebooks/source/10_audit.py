@@ -572,7 +572,7 @@ lab.quiz("questions")
 # %% [markdown]
 # ## Tidy up
 #
-# This stops the plant. Next: the graded exercises, **mtls-setup**, **sensor-node**, **first-boot** and **security-audit**, in `notebooks/exercises/`. There nobody shows you the way, and a machine judges what you built.
+# This stops the plant. Next: exercise **security-audit**, on a plant that is yours alone. All four that are graded, exercises **mtls-setup**, **sensor-node**, **first-boot** and **security-audit**, lie in `notebooks/exercises/`: there nobody shows you the way, and a judge looks at what you built.
 
 # %%
 lab.close()

@@ -303,7 +303,9 @@ def _check_script(lab: Lab) -> CheckResult:
             expected=f"{text}: {'yes' if wanted else 'no'}",
             advice="follow that packet through your rules from the top; and its answer",
         )
-    return CheckResult("passed", observed=f"all {TRIALS} sentences hold, in both families ({how}; the last one predicted)")
+    return CheckResult(
+        "passed", observed=f"all {TRIALS} sentences hold, in both families ({how}; the last one predicted)"
+    )
 
 
 CHECKS = (

@@ -35,7 +35,7 @@ CLAIMS = (
         "tls",
         "certificate-revoked",
     ),
-    Claim("honest-in", "The list takes one device and spares the others.", "authorised"),
+    Claim("honest-in", "The list takes one device and spares a healthy one.", "authorised"),
     Claim(
         "unread-list",
         "A new list counts for nothing until the broker reads it.",
@@ -43,7 +43,7 @@ CLAIMS = (
         "accepted",
         "reload",
     ),
-    Claim("read-list", "From the reload on it counts.", "tls", "certificate-revoked"),
+    Claim("read-list", "From the reload on a new list counts.", "tls", "certificate-revoked"),
     Claim(
         "lives-on",
         "A session that is open outlives the revocation of its certificate.",
@@ -54,7 +54,7 @@ CLAIMS = (
     Claim(
         "silenced", "A rule silences the open session at its next message.", "authorised", "not-authorised"
     ),
-    Claim("silenced-control", "The rule silences nobody else.", "authorised"),
+    Claim("silenced-control", "Under the same rules the operator still speaks.", "authorised"),
     Claim(
         "stale-locks-out",
         "A list that has run out locks out devices that nobody revoked.",

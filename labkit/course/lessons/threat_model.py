@@ -53,16 +53,16 @@ SHELF = "answers/threat-model"
 
 CLAIMS = (
     Claim("sniffed", "Whoever is on the way reads a device's password.", "tcp"),
-    Claim("sniffed-reading", "And what it measures.", "tcp"),
-    Claim("tls-closed", "Over mutual TLS they read neither.", "tls", "encrypted"),
+    Claim("sniffed-reading", "Whoever is on the way reads a device's measurements, too.", "tcp"),
+    Claim("tls-closed", "Over mutual TLS whoever is on the way can't read what a device says.", "tls", "encrypted"),
     Claim("spray-delivered", "A short list of passwords opens a door as it was delivered.", "mqtt", "accepted", "spray"),
     Claim("spray-unique", "Changed passwords keep the list out.", "mqtt", "nothing-opened"),
-    Claim("break-forgotten", "One account that was forgotten lets it in again.", "mqtt"),
+    Claim("break-forgotten", "One account that was forgotten lets the list in again.", "mqtt"),
     Claim("spray-mutual", "Where a certificate is asked for there is nothing to guess.", "tls", "no-certificate"),
     Claim("image-secret", "A password is read out of a firmware file, without a device.", "image", "accepted", "image"),
-    Claim("clean-image", "Out of an image without secrets it is not.", "image", "nothing-found"),
+    Claim("clean-image", "Out of an image without secrets no password is read.", "image", "nothing-found"),
     Claim("never-patched", "A device that is never updated is open for most of its life.", "life", "open-too-long", "life"),
-    Claim("patched", "One that is updated over the air when there is a fix is not.", "life"),
+    Claim("patched", "A device that is updated over the air when there is a fix is open for less than half of its life.", "life"),
     Claim("affordable", "With small keys, connecting takes fewer bytes than with large ones, and coming back fewer still.", "tls"),
 )  # fmt: skip
 

@@ -36,7 +36,7 @@ CLAIMS = (
         "overheard",
     ),
     Claim("names-12", "TLS 1.2 tells everybody which device it is.", "tcp", "accepted", "names"),
-    Claim("names-13", "TLS 1.3 does not.", "tls", "encrypted"),
+    Claim("names-13", "TLS 1.3 tells no eavesdropper which device it is.", "tls", "encrypted"),
     Claim("altered-control", "A relay that changes nothing changes nothing.", "mqtt"),
     Claim("altered", "One changed bit ends the connection.", "tls", "bad-record-mac", "altered"),
     Claim(
@@ -51,11 +51,21 @@ CLAIMS = (
         "A broker without a line about suites takes CBC with SHA-1 and no forward secrecy.",
         "tls",
     ),
-    Claim("weak-refused", "Our broker refuses it.", "tls", "handshake-failure"),
+    Claim(
+        "weak-refused",
+        "Our broker refuses CBC with SHA-1 and no forward secrecy.",
+        "tls",
+        "handshake-failure",
+    ),
     Claim("old-version-refused", "Our broker refuses TLS 1.1.", "tls", "protocol-version"),
     Claim("version-control", "Our broker takes TLS 1.2.", "tls"),
     Claim("static-rsa", "A log-in with static RSA works.", "mqtt"),
-    Claim("static-closed", "Without the broker's key its recording stays closed.", "tls", "encrypted"),
+    Claim(
+        "static-closed",
+        "Without the broker's key the recording of a log-in with static RSA stays closed.",
+        "tls",
+        "encrypted",
+    ),
     Claim(
         "static-opened",
         "With the broker's key, stolen later, the recording opens.",

@@ -54,14 +54,14 @@ lab = open_lab("start-here")
 # %% [markdown]
 # ### When a cell fails
 #
-# Run the cells from the top, one after the other. Some will fail all the same, in this lesson and in every other:
+# Run the cells from the top, one after the other. When one fails, here or in a later lesson, it is nearly always one of these:
 #
 # | what you see | what to do |
 # | --- | --- |
 # | `NameError` | a cell above has not run, waits for an exercise of yours, or the kernel was restarted: **Run**, then **Run All Above Selected Cell** |
 # | `NotImplementedError` | the exercise above is still yours to write; `lab.hint` helps, and most of what follows goes on without it |
 # | `WorkspaceBusyError` | another notebook works in this folder: shut its kernel down, then run the cell again |
-# | *no broker is running*, `connection-refused` | the broker stopped with a kernel or a lab: run the cells from the top |
+# | *no broker is running*, `BrokerGoneError` | the broker stopped with its kernel or lab: run the cells from the top |
 # | **DOES NOT HOLD** | something else happened than was claimed: read the rows below it, and try once more from the top |
 #
 # A cell may be run again: a broker that it starts takes the place of the one before. `lab.status()` shows the table again. `lab.reset()` stops what runs and takes the folder back to how this lesson found it; after it, run the cells from the top.

@@ -98,8 +98,10 @@ class Grid:
             for row in self._rows()
         )
         note = f'<p style="margin:.2em 0">{html.escape(self.note)}</p>' if self.note else ""
+        # A plant's grid is pages long: it scrolls in a box of its own, which the keyboard reaches.
         return (
-            f'<div style="overflow-x:auto"><table style="border-collapse:collapse;font-size:.9em">'
+            f'<div tabindex="0" role="region" aria-label="{html.escape(self.title)}" '
+            f'style="overflow:auto;max-height:32em"><table style="border-collapse:collapse;font-size:.9em">'
             f'<caption style="text-align:left;font-weight:600;padding:.3em 0">{html.escape(self.title)}</caption>'
             f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{note}"
         )

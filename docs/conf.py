@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from labkit import __version__
-from labkit.course.site.typing_imports import run_typing_imports
-
-if TYPE_CHECKING:
-    from sphinx.application import Sphinx
 
 project = "IoT Device Security Labs"
 author = "the course's contributors"
@@ -23,6 +17,7 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_design",
     "sphinxcontrib.mermaid",
+    "labkit.course.site.extension",
 ]
 exclude_patterns = ["*/student"]
 suppress_warnings = [
@@ -38,6 +33,7 @@ myst_enable_extensions = ["colon_fence", "deflist"]
 myst_fence_as_directive = ["mermaid"]
 mermaid_use_local = "mermaid/dist/mermaid.esm.min.mjs"  # from npm, see docs/assets.json
 mermaid_height = "auto"
+mermaid_fullscreen = False  # its button is a letter that few fonts have, and what it opens loses the keyboard
 myst_heading_anchors = 3
 myst_links_external_new_tab = False
 
@@ -75,8 +71,3 @@ html_theme_options = {
     "collapse_navigation": True,
 }
 copybutton_exclude = ".linenos, .gp, .go"
-
-
-def setup(app: Sphinx) -> None:
-    """Let autodoc see the types that are imported for type checkers only, so that they become links."""
-    app.connect("builder-inited", lambda _: run_typing_imports())

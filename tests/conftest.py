@@ -223,6 +223,21 @@ def site(mosquitto: Mosquitto, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 @pytest.fixture(scope="session")
+def built_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Return the course as a site: all lessons where an earlier run has left them, else the first."""
+    from labkit.cli import cli
+    from labkit.course import site
+
+    if importlib.util.find_spec("sphinx") is None or importlib.util.find_spec("myst_nb") is None:
+        missing("Sphinx is not installed; python3 lab.py extras site installs it")
+    everything = Path("build/run/report.json").exists()
+    slugs = () if everything else ("start-here",)
+    out = tmp_path_factory.mktemp("site")
+    yield site.build(Path.cwd(), cli, out=out, slugs=slugs)
+    shutil.rmtree(out)
+
+
+@pytest.fixture(scope="session")
 def softhsm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Let SoftHSM2 keep its tokens in a folder of this run; the library reads that once a process."""
     try:

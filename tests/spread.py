@@ -14,6 +14,7 @@ LONGEST = (
     "tests/firmware/test_host.py",
     "tests/browser/test_notebooks.py",
     "tests/course/site/test_built.py",
+    "tests/browser/test_site.py",
 )
 """Files that take more than half a minute, longest first: begun last, one would leave the other cores idle."""
 
@@ -24,10 +25,15 @@ APART = (
 """Tests of which each is a group of its own: they are long, and share nothing."""
 
 
+TOGETHER = {"tests/browser/test_site.py": "tests/course/site/test_built.py"}
+"""Files whose tests join those of another: they share the built site."""
+
+
 def group(nodeid: str) -> str:
-    """Return what a test stays together with: the tests of its file, unless it stands apart."""
+    """Return what a test stays together with: the tests of its file, unless a table says otherwise."""
     test = nodeid.split("[", maxsplit=1)[0]
-    return nodeid if test in APART else test.split("::", maxsplit=1)[0]
+    file = test.split("::", maxsplit=1)[0]
+    return nodeid if test in APART else TOGETHER.get(file, file)
 
 
 def rank(nodeid: str) -> int:

@@ -15,6 +15,7 @@ _LINK = re.compile(r"(!?)\[([^\]]+)\]\(([^)\s]+)\)")
 _TERM = re.compile(r"^\*\*([^*]+)\*\*: (.+)$", re.MULTILINE)
 _BOLD = re.compile(r"(?<!\[)\*\*([^*\n]+)\*\*")
 _NOTEBOOK = re.compile(r'(?<=href=")(\d\d_[a-z0-9-]+)\.ipynb(?=["#])')
+_SPEAKS = re.compile(r"^lab\.(?:predict|quiz|hint)\(", re.MULTILINE)
 _FENCE = re.compile(r"(^```.*?^```[^\S\n]*$|^~~~.*?^~~~[^\S\n]*$)", re.MULTILINE | re.DOTALL)
 
 
@@ -118,6 +119,8 @@ def lesson_page(lesson: Executed, terms: Iterable[str], places: Mapping[str, str
         if cell.cell_type == "markdown":
             cell.source = linker.linked(relinked(cell.source, home, page, places))
             continue
+        if _SPEAKS.search(cell.source):
+            cell.metadata["tags"] = [*cell.metadata.get("tags", ()), "speaks"]  # its lines wrap, see site.css
         for output in cell.outputs:
             # What the course draws may lead to other lessons.
             if "text/html" in output.get("data", {}):

@@ -33,10 +33,13 @@ Take {{download}}`{0} <student/{0}>`, or open it with `python3 lab.py lab`: the 
 
 _CONTENTS = {
     "The course": ("lessons/index", "exercises/index", "claims", "glossary"),
-    "Guides": ("students", "instructors", "pilot", "*"),
-    "Reference": ("commands/index", "api/index", "formats/*", "firmware/*"),
+    "Guides": (
+        "students", "instructors", "pilot", "grading", "nbgrader", "hub/index",
+        "hardware", "segmentation", "brokers", "containers", "docker/index", "*",
+    ),
+    "Reference": ("commands/index", "api/index", "formats/*", "firmware/index", "firmware/*"),
     "How it is built": ("performance", "load", "test-report", "decisions/index", "contributing", "security"),
-}
+}  # fmt: skip
 """What the side bar shows, in order; of a name that ends in * each page that stands nowhere else."""
 
 
@@ -70,7 +73,7 @@ def stage(course: Path, lessons: Sequence[Executed], commands: click.Group, targ
         wanted["index.md"] = wanted["index.md"].replace("lessons/00_start-here", "lessons/index")
     wanted["index.md"] += _contents(wanted)
     wanted["decisions/index.md"] += _toctree(
-        "", [name for name in _documents_of(wanted) if name.startswith("decisions/0")]
+        name for name in _documents_of(wanted) if name.startswith("decisions/0")
     )
     _draw(course, wanted, target)
     _write(target, wanted)
@@ -129,7 +132,7 @@ def _exercise_pages(course: Path, places: Mapping[str, str]) -> dict[str, str]:
     if rows:
         wanted["exercises/index.md"] = (
             "# Graded exercises\n\nWhat is asked, and how it is judged. The answers are yours to write.\n\n"
-            f"| exercise | what you do |\n| --- | --- |\n{''.join(rows)}{_toctree('', names)}"
+            f"| exercise | what you do |\n| --- | --- |\n{''.join(rows)}{_toctree(names)}"
         )
     return wanted
 
@@ -176,12 +179,14 @@ def _contents(wanted: Iterable[str]) -> str:
             if name == "*":
                 some = [each for each in some if not each.startswith(("formats/", "firmware/"))]
             found += [each for each in some if each not in found]
-        parts.append(_toctree(f":caption: {caption}\n", found))
+        parts.append(_toctree(found, caption))
     return "".join(parts)
 
 
-def _toctree(options: str, names: Iterable[str]) -> str:
+def _toctree(names: Iterable[str], caption: str = "") -> str:
+    """Return a part of the side bar."""
     listed = "".join(f"/{name}\n" for name in names)
+    options = f":caption: {caption}\n" if caption else ""
     return f"\n```{{toctree}}\n:hidden:\n{options}\n{listed}```\n"
 
 

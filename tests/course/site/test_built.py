@@ -1,12 +1,10 @@
-"""The built site: whole, local, readable by everybody. Built once here, from the lessons that `lab.py run` left."""
+"""The built site: whole, local, readable by everybody."""
 
 from __future__ import annotations
 
 import re
-import shutil
 from collections import Counter
 from html.parser import HTMLParser
-from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,12 +12,10 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from labkit.cli import cli
 from labkit.course.lessons import find, slugs
-from labkit.course.site import build
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 COURSE = Path.cwd()
 
@@ -75,23 +71,16 @@ class Page(HTMLParser):
         self.in_article -= tag == "article"
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Return the built site: of all lessons where an earlier run has left them, else of the first."""
-    if find_spec("sphinx") is None or find_spec("myst_nb") is None:
-        from tests.conftest import missing
-
-        missing("Sphinx is not installed; python3 lab.py extras site installs it")
-    out = tmp_path_factory.mktemp("site")
-    everything = (COURSE / "build" / "run" / "report.json").exists()
-    yield build(COURSE, cli, out=out, slugs=() if everything else ("start-here",))
-    shutil.rmtree(out)
+@pytest.fixture
+def site(built_site: Path) -> Path:
+    """Return the built site."""
+    return built_site
 
 
 @pytest.fixture(scope="module")
-def pages(site: Path) -> dict[Path, Page]:
+def pages(built_site: Path) -> dict[Path, Page]:
     """Return what each page has."""
-    return {path: Page(path.read_text(encoding="utf-8")) for path in _html(site)}
+    return {path: Page(path.read_text(encoding="utf-8")) for path in _html(built_site)}
 
 
 def _html(site: Path) -> list[Path]:

@@ -151,7 +151,7 @@ def test_every_page_fits_and_is_quiet(built_site: Path, address: str, page: Any)
     assert nameless == {}
 
 
-LOOKS = [(DESK, "light"), (PHONE, "dark")]
+LOOKS = [pytest.param(DESK, "light", marks=pytest.mark.slow), (PHONE, "dark")]
 
 
 @pytest.mark.parametrize(("page", "scheme"), LOOKS, indirect=["page"], ids=["desk-light", "phone-dark"])

@@ -170,7 +170,8 @@ class _Exchange:
             ends = (self.target, self._home()) if back else (self.attempt.source, self.target)
             where, verdict = self._pass(self._packet(step), *ends)  # type: ignore[arg-type]
             if verdict is not None:
-                heard = verdict.target == REJECT and not back and self._hears(where, verdict)
+                hears = self._hears_of_reset if back else self._hears
+                heard = verdict.target == REJECT and hears(where, verdict)
                 return Reply(REJECTED if heard else DROPPED, where, verdict)
         return Reply(OPEN)
 
@@ -224,6 +225,25 @@ class _Exchange:
             )  # fmt: skip
         _, stopped = self._pass(answer, node, asker, first="RELATED")
         return stopped is None
+
+    def _hears_of_reset(self, node: str, verdict: Verdict) -> bool:
+        """Return whether the asker hears of an answer's rejection, which is told to the other end.
+
+        Only so: a reset looks as if the asker had sent it. Where a rule rejects that reset in its turn, the asker is told.
+        """
+        assert verdict.rule is not None  # noqa: S101 - policies don't reject
+        if verdict.rule.reject_with != TCP_RESET:
+            return False  # nobody rejects the message of a rejection: RFC 1122, 3.2.2
+        reset = Packet(
+            family=self.attempt.family, protocol="tcp", source=self.source, destination=self.attempt.destination,
+            source_port=EPHEMERAL, destination_port=self.attempt.port, state="ESTABLISHED",
+        )  # fmt: skip
+        where, stopped = self._pass(reset, node, self.target, first="RELATED")  # type: ignore[arg-type]
+        if stopped is None or stopped.target != REJECT or stopped.rule is None:
+            return False
+        return stopped.rule.reject_with != TCP_RESET and self._hears(
+            where, stopped
+        )  # no reset answers a reset
 
     def _speaker(self, node: str) -> Address:
         if node == self.attempt.source:

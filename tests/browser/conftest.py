@@ -1,4 +1,4 @@
-"""A real browser on a real JupyterLab: one of each for the whole folder, on this machine alone."""
+"""A real browser on a real JupyterLab: one of each for a file of tests, on this machine alone."""
 
 from __future__ import annotations
 
@@ -32,9 +32,12 @@ SHOTS = COURSE / "build" / "screenshots"
 TOKEN = "test"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """Return a running Chromium."""
+    """Return a running Chromium.
+
+    A module's, not the run's: while Playwright runs, its thread has an event loop, and other tests can't have theirs.
+    """
     program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if program is None:
         missing("no Chromium is on this machine; apt install chromium")
@@ -56,7 +59,7 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def course(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a copy of the notebooks, student's and solved, that a browser may write to."""
     folder = tmp_path_factory.mktemp("course")
@@ -71,7 +74,7 @@ def course(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server(course: Path) -> Iterator[str]:
     """Return the address of JupyterLab on that copy, as `labkit lab` starts it."""
     settings = course / "settings"
@@ -118,7 +121,7 @@ def wait_for(url: str, child: subprocess.Popen[bytes], log: Path) -> None:
             deadline.pause(0.2)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def lab_page(chromium: Any, server: str) -> Iterator[LabPage]:
     """Return JupyterLab in a page that all tests of a run share; each opens and closes its notebooks."""
     with watched(chromium, width=1280, height=900) as (page, seen):

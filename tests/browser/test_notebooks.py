@@ -44,7 +44,7 @@ def path_of(source: notebooks.Source, *, solved: bool) -> str:
     return folder + source.notebook_name
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def of_jupyter(lab_page: LabPage, course: Path) -> set[str]:
     """Return the rules that JupyterLab breaks by itself, measured on a notebook without anything of ours."""
     kernel = {"name": "python3", "display_name": "Python 3 (ipykernel)"}  # without it JupyterLab asks which

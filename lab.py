@@ -421,7 +421,8 @@ def chosen(words: Sequence[str]) -> bool:
 def spread(words: Sequence[str]) -> "list[str]":
     """Return what has pytest use every core, unless the reader looks at one test or has chosen how many.
 
-    Four are enough: the longest group of tests that must stay together takes a quarter of the time.
+    One more than there are cores, since tests wait for other programs most of the time. Four are enough: the longest
+    group of tests that must stay together takes a quarter of the time.
     """
     chosen = (
         "-n",
@@ -437,7 +438,7 @@ def spread(words: Sequence[str]) -> "list[str]":
     if "--co" in words or any("::" in word or word.startswith(chosen) for word in words):
         return []
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return ["-n", str(min(cores, 4))] if cores > 1 else []
+    return ["-n", str(min(cores + 1, 4))] if cores > 1 else []
 
 
 def write_report(results: Path) -> None:

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import HealthCheck, Phase, given, settings
 
 from labkit.devices import Registry, identify
-from labkit.pki import Key, Store, make_request
+from labkit.pki import Key, Operators, Store, make_request
 from labkit.provisioning.client import renew
 from labkit.scenarios.provisioning import ProvisioningSite, provisioning_site
 from labkit.workspace import Workspace
@@ -90,6 +90,7 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProvisioningSit
     """Return a service without limits."""
     store = Store(Workspace.open(tmp_path_factory.mktemp("fuzz") / "workspace"))
     with provisioning_site(store, limits=UNLIMITED) as running:
+        Operators(store.workspace).broker()
         yield running
 
 

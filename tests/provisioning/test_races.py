@@ -70,7 +70,7 @@ def assert_books_agree(url: str) -> int:
     return len(names)
 
 
-@pytest.mark.parametrize("tokens", [60, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("tokens", [60, pytest.param(1000, marks=pytest.mark.slow(share=0.1))])
 def test_each_token_is_worth_one_certificate(database: str, tmp_path: Path, tokens: int) -> None:
     """Each of many tokens is raced by eight clients over four processes: as many certificates as tokens come out."""
     store = Store(Workspace.open(tmp_path / "workspace"))

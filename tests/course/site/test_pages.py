@@ -99,7 +99,7 @@ def test_a_lesson_says_how_it_was_made(lesson: Executed) -> None:
 
 def test_what_speaks_to_the_reader_wraps(lesson: Executed) -> None:
     """The words of predictions, quizzes and hints are marked so that their lines wrap; no other output is."""
-    page: Any = pages.lesson_page(lesson, [], PLACES, {})
+    page: Any = pages.lesson_page(lesson, [], PLACES)
     marked = [cell.source for cell in page.cells if "speaks" in cell.metadata.get("tags", ())]
     assert marked
     assert all(("lab.predict(" in each or "lab.quiz(" in each or "lab.hint(" in each) for each in marked)

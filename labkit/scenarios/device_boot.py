@@ -240,12 +240,12 @@ class Bench:
         """Return what the board has said since it last started, up to a word.
 
         Args:
-            until: The word; it is waited for.
+            until: The word; it is waited for, unless the start has failed, after which nothing more is said.
             timeout: Seconds to wait for it.
         """
         deadline = Deadline(timeout)
         lines = self.said()
-        while not any(until in line for line in lines) and not deadline.passed:
+        while not any(until in line for line in lines) and not deadline.passed and not self._lies_still():
             deadline.pause(0.05)
             lines = self.said()
         ends = [number for number, line in enumerate(lines, start=1) if until in line]
@@ -256,6 +256,15 @@ class Bench:
         lines = self.board.console.since(self._mark)
         starts = [number for number, line in enumerate(lines) if line.startswith(START)]
         return lines[starts[-1] :] if starts else ()
+
+    def _lies_still(self) -> bool:
+        """Return whether the board has started and come to no application, so that none will speak."""
+        last = self.board.last_boot if self.said() else None
+        return last is not None and not last.booted
+
+    def _patience(self) -> float:
+        """Return how many seconds to wait for what the application says."""
+        return 1.0 if self._lies_still() else PATIENCE
 
     def boot(self) -> Outcome:
         """Return how far the board came when it started last: the last stage that its console speaks of."""
@@ -301,7 +310,7 @@ class Bench:
                 found = parse_line(line)
                 if found is not None and found[0] in wanted:
                     return line, *found
-            if deadline.passed:
+            if deadline.passed or self._lies_still():
                 text = f"the board said none of {', '.join(sorted(wanted))}"
                 raise RuntimeError(text)
             deadline.pause(0.05)
@@ -316,7 +325,7 @@ class Bench:
         with self.site.session("admin") as operator:
             operator.subscribe(topic)
             operator.publish(f"devices/{self.device}/commands/report", "")
-            message = operator.wait_for(topic, timeout=PATIENCE)
+            message = operator.wait_for(topic, timeout=self._patience())
         if message is None:
             return Outcome("authorised", accepted=False, reason="not-delivered", detail={"topic": topic})
         detail = {"topic": topic, "received": message.payload.decode(), "broker_log": self.admitted()[-1:]}
@@ -335,7 +344,7 @@ class Bench:
         before = self.board.console.count
         with self.site.session("admin") as operator:
             operator.publish(f"devices/{self.device}/commands/{word}", payload)
-            line = self.board.console.wait_for(" command=", since=before, timeout=PATIENCE)
+            line = self.board.console.wait_for(" command=", since=before, timeout=self._patience())
         found = parse_line(line) if line else None
         if found is None:
             return Outcome("authorised", accepted=False, reason="no-answer", detail={})

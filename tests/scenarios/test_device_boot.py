@@ -15,7 +15,7 @@ from labkit.firmware.nvs_encryption import build_key_partition
 from labkit.firmware.tools import encrypt_nvs
 from labkit.node import layout
 from labkit.processes import Completed
-from labkit.scenarios import device_files
+from labkit.scenarios import device_boot, device_files
 from labkit.scenarios.board_in_use import put_into_use, write_identity_at
 from labkit.scenarios.board_readout import chip_values, dump, forge, impostor, loot, pem_in, place, texts_in
 from labkit.scenarios.device_boot import Bench, Transcript, device_bench
@@ -55,6 +55,20 @@ def test_a_transcript_has_no_cursor() -> None:
     said = "Connecting...\n\x1b[1A\x1b[2KStub flasher running.\nWrote 3 bytes.\n"
     transcript = Transcript("esptool", Completed(("esptool",), 0, said, "", 0.1))
     assert "Connecting...\nStub flasher running.\nWrote 3 bytes." == transcript.text
+
+
+@pytest.mark.timeout(60)
+def test_nobody_waits_for_a_board_that_lies_still(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the start has failed, no word of an application is waited for; once it succeeds, the word comes."""
+    monkeypatch.setattr(device_boot, "PATIENCE", 3600.0)
+    with device_bench(site, "sensor-001") as bench:
+        bench.restart()
+        bench.board.console.wait_for("invalid header", timeout=20)
+        assert "telemetry-sent" not in str(bench.console(timeout=3600))
+        assert "not-delivered" == bench.hear().reason
+        assert "no-answer" == bench.command("interval", "30").reason
+        flashed(bench)
+        assert "telemetry-sent" in str(bench.console(timeout=50))
 
 
 def test_the_whole_way(site: Site, bench: Bench) -> None:

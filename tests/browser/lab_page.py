@@ -144,6 +144,10 @@ class LabPage:
         )
         size = self.page.viewport_size
         self.page.set_viewport_size({"width": size["width"], "height": int(height)})
+        # Running the cells has scrolled to the last one.
+        self.page.evaluate(
+            "() => document.querySelectorAll('.jp-WindowedPanel-outer').forEach(each => { each.scrollTop = 0; })"
+        )
         self.page.evaluate(
             "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
         )

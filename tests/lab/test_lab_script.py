@@ -135,6 +135,7 @@ def test_two_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # pip takes minutes for what uv does in seconds
 def test_falls_back_to_pip(tmp_path: Path) -> None:
     """Where uv can't be had, pip sets the course up."""
     folder = copy(tmp_path / "c")

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _KEEPER = Path(__file__).with_name("keeper.py")
 TICK = 0.2
+PR_GET_CHILD_SUBREAPER = 37
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,9 @@ class Confined:
         self._argv = argv
 
     def __enter__(self) -> Self:
-        self._before = set() if self.sandbox.confines else _children()
+        self._adopted_before, self._before = False, set[int]()
+        if not self.sandbox.confines:
+            self._adopted_before, self._before = adopt_orphans(wanted=True), _children()
         env = dict(self.view.env) if not self.sandbox.confines else None
         self._process = subprocess.Popen(
             self._argv,
@@ -123,6 +126,8 @@ class Confined:
 
     def __exit__(self, *_: object) -> None:
         self.end()
+        if not self.sandbox.confines:
+            adopt_orphans(wanted=self._adopted_before)
         _running.discard(self)
         self._watcher_stop.set()
         self._watcher.join()
@@ -232,13 +237,26 @@ class Confined:
         return ""
 
 
-def _children() -> set[int]:
-    """Return our own children, after asking for the orphans of our descendants (PR_SET_CHILD_SUBREAPER, prctl(2))."""
-    if not hasattr(os, "waitid") or not Path("/proc/self/task").is_dir():
-        return set()
+def adopt_orphans(*, wanted: bool) -> bool:
+    """Let orphans of our descendants come to us, or to whoever they went to before; return how it was.
+
+    It is the whole process's, so it is put back: nobody here waits for orphans that others make (prctl(2),
+    PR_SET_CHILD_SUBREAPER). Elsewhere than on Linux nothing happens.
+    """
+    if sys.platform != "linux":
+        return False
     import ctypes
 
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    libc, before = ctypes.CDLL(None), ctypes.c_int()
+    libc.prctl(PR_GET_CHILD_SUBREAPER, ctypes.byref(before), 0, 0, 0)
+    libc.prctl(PR_SET_CHILD_SUBREAPER, int(wanted), 0, 0, 0)
+    return bool(before.value)
+
+
+def _children() -> set[int]:
+    """Return our own children, where orphans are among them."""
+    if sys.platform != "linux":
+        return set()
     return {child.pid for child in psutil.Process().children()}
 
 

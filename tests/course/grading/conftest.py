@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from labkit.course.grading.keeper import PR_SET_CHILD_SUBREAPER
+from labkit.course.grading.confined import adopt_orphans
 from labkit.course.grading.sandbox import Sandbox, choose
 from labkit.processes import find_tool
 from tests.conftest import missing
@@ -18,12 +16,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.fixture(autouse=True)
-def orphans_go_elsewhere() -> Iterator[None]:
-    """Stop asking for orphans: nobody waits for those that later tests make, and they would look alive."""
+@pytest.fixture(autouse=True, scope="module")
+def orphans() -> Iterator[None]:
+    """Let orphans come to us while graders are tested, so that none is overlooked, and to nobody's surprise later."""
+    before = adopt_orphans(wanted=True)
     yield
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+    adopt_orphans(wanted=before)
 
 
 @pytest.fixture(scope="session")

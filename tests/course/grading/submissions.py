@@ -15,7 +15,7 @@ from labkit.course.grading.batch import Batch, Rules
 from labkit.course.grading.collecting import collect, places
 from labkit.course.grading.confined import Limits
 from labkit.course.grading.execution import Patience
-from labkit.course.grading.keeper import PR_SET_CHILD_SUBREAPER, family
+from labkit.course.grading.keeper import family
 from labkit.pki import Key
 
 if TYPE_CHECKING:
@@ -85,10 +85,7 @@ def grade(folder: Path, keep: Path, how: Rules) -> dict[str, Result]:
 
 
 def left_over() -> set[int]:
-    """Return processes of a grader that run and come from us; orphans too, which come to us from now on."""
-    import ctypes
-
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    """Return processes of a grader that run and come from us; orphans too, see the fixture `orphans`."""
     found = set()
     for pid in family(os.getpid()):
         with contextlib.suppress(OSError):

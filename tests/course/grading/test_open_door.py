@@ -10,7 +10,7 @@ import pytest
 
 import labkit
 from labkit.course.grading.batch import OwnFiles
-from labkit.course.grading.confined import Confined, Limits
+from labkit.course.grading.confined import Confined, Limits, adopt_orphans
 from labkit.course.grading.sandbox import View, base_env
 from tests.course.grading.submissions import DOUBLE, PLAN, give, grade, left_over, rules
 
@@ -59,3 +59,14 @@ def test_killing_the_keeper_frees_nobody(open_door: Sandbox, tmp_path: Path) -> 
         assert 2 == len(pids)
         assert process.line(30) is None
     assert [] == [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+
+
+def test_orphans_go_afterwards_where_they_went_before(open_door: Sandbox, tmp_path: Path) -> None:
+    """While something runs without a sandbox orphans come to us; once it has ended, they do so no more than before."""
+    before = adopt_orphans(wanted=False)
+    try:
+        with Confined(open_door, View(cwd=str(tmp_path), env=base_env()), ["true"], limits=Limits()):
+            assert adopt_orphans(wanted=True)
+        assert not adopt_orphans(wanted=False)
+    finally:
+        adopt_orphans(wanted=before)

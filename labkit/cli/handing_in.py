@@ -12,7 +12,7 @@ import click
 from labkit.cli.console import emit_json, json_option
 from labkit.cli.lessons import course_folder
 from labkit.errors import ClaimUnknownError, LabError, NotebookError, PackRefusedError
-from labkit.workspace import Workspace, write_atomic
+from labkit.workspace import Workspace, make_folder, write_atomic
 
 if TYPE_CHECKING:
     from labkit.course.lesson import Check, CheckResult, Lesson
@@ -128,7 +128,9 @@ def submit(
     data = packs.write(
         exercise=exercise, student=who, packed=packed, version=__version__, notebook=source, evidence=files
     )
-    target = write_atomic(out or Path(f"{who}_{exercise}.zip"), data)
+    target = out or Path(f"{who}_{exercise}.zip")
+    make_folder(target.parent)
+    write_atomic(target, data)
     told = {
         "pack": str(target),
         "receipt": packs.receipt(data),

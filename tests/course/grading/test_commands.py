@@ -62,6 +62,8 @@ def test_a_pack_holds_evidence_and_no_key(lab: Workspace, capsys: pytest.Capture
     assert [f"answers/{SLUG}/server.key"] == told["left out"]
     assert 0 == main(["submit", SLUG])  # who it is was remembered
     assert "receipt" in capsys.readouterr().out
+    assert 0 == main(["submit", SLUG, "--out", "not/there/ada.zip"])  # the folder is made
+    assert Path("not/there/ada.zip").is_file()
 
 
 @pytest.mark.parametrize(

@@ -63,10 +63,13 @@ def no_rules(plant: Testbed) -> None:
 
 
 def host_network() -> list[str]:
-    """Return what the network of this machine looks like, as far as our programs could change it."""
+    """Return what the network of this machine looks like, as far as our programs could change it.
+
+    Without counters: another program's rules may count packets while a test runs.
+    """
     return [
         subprocess.run(words, capture_output=True, text=True, check=False, env={**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"}).stdout
-        for words in (["ip", "-o", "link"], ["ip", "-o", "address", "show", "scope", "global"], ["nft", "list", "ruleset"], ["ip", "netns"])
+        for words in (["ip", "-o", "link"], ["ip", "-o", "address", "show", "scope", "global"], ["nft", "--stateless", "list", "ruleset"], ["ip", "netns"])
     ]  # fmt: skip
 
 

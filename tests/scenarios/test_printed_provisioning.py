@@ -123,8 +123,10 @@ def test_the_museum_has_walls(printed: PrintedService, tmp_path: Path) -> None:
 
 def test_the_museum_is_on_loopback_and_closes(shared: Store, openssl: Path) -> None:
     """It listens on 127.0.0.1 alone, and is gone after its block."""
+    before = set(psutil.Process().children())
     with printed_service(shared, label="museum-3") as running:
-        (child,) = [c for c in psutil.Process().children() if "printed_server" in " ".join(c.cmdline())]
+        (child,) = set(psutil.Process().children()) - before
+        assert "labkit.scenarios.printed_server" in child.cmdline()
         found = [c.laddr.ip for c in child.net_connections() if c.status == psutil.CONN_LISTEN]
         assert ["127.0.0.1"] == found
     assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE

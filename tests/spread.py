@@ -15,6 +15,7 @@ LONGEST = (
     "tests/browser/test_notebooks.py",
     "tests/course/site/test_built.py",
     "tests/browser/test_site.py",
+    "tests/browser/test_use.py",
 )
 """Files that take more than half a minute, longest first: begun last, one would leave the other cores idle."""
 

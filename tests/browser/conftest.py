@@ -14,12 +14,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import nbformat
 import pytest
 
 from labkit.clock import Deadline
 from labkit.course import notebooks
 from labkit.ports import reserve_port
-from tests.browser.lab_page import LabPage
+from tests.browser.lab_page import SOURCES, LabPage, path_of
 from tests.conftest import missing
 
 if TYPE_CHECKING:
@@ -30,6 +31,16 @@ SHOTS = COURSE / "build" / "screenshots"
 """Where pictures of the lessons are kept: build artefacts, to be looked at."""
 
 TOKEN = "test"
+
+PLAIN = [
+    nbformat.v4.new_markdown_cell(
+        "# Title\n\n## Part\n\nWords and [a link](https://jupyter.org).\n\n| a | b |\n| - | - |\n| 1 | 2 |"
+    ),
+    nbformat.v4.new_code_cell(
+        "import ipywidgets\nlong = '" + "x" * 300 + "'\nprint(long)\nipywidgets.Button(description='a')"
+    ),
+]
+"""A notebook without anything of ours."""
 
 
 @pytest.fixture(scope="module")
@@ -63,13 +74,11 @@ def chromium() -> Iterator[Any]:
 def course(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a copy of the notebooks, student's and solved, that a browser may write to."""
     folder = tmp_path_factory.mktemp("course")
-    shelves = [("source", "."), ("exercises/source", "exercises")]
-    for source, target in shelves:
-        for each in notebooks.sources(COURSE / "notebooks" / source):
-            for kind, text in (("", notebooks.student(each)), ("solved", notebooks.solved(each))):
-                path = folder / "notebooks" / target / kind / each.notebook_name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(text, encoding="utf-8")
+    for each in SOURCES:
+        for solved, text in ((False, notebooks.student(each)), (True, notebooks.solved(each))):
+            path = folder / "notebooks" / path_of(each, solved=solved)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
     (folder / "notebooks" / "source").mkdir()  # what says that this is the course
     return folder
 
@@ -137,6 +146,20 @@ def lab(lab_page: LabPage) -> Iterator[LabPage]:
     yield lab_page
     lab_page.close_all()
     assert lab_page.seen.problems() == []
+
+
+@pytest.fixture(scope="module")
+def of_jupyter(lab_page: LabPage, course: Path) -> set[str]:
+    """Return the rules that JupyterLab breaks by itself, measured on a notebook without anything of ours."""
+    kernel = {"name": "python3", "display_name": "Python 3 (ipykernel)"}  # without it JupyterLab asks which
+    notebook = nbformat.v4.new_notebook(cells=PLAIN, metadata={"kernelspec": kernel})
+    (course / "notebooks" / "plain.ipynb").write_text(nbformat.writes(notebook), encoding="utf-8")
+    lab_page.open_file("plain.ipynb")
+    lab_page.run_all()
+    lab_page.wait_idle()
+    found = lab_page.violations()
+    lab_page.close_all()
+    return set(found)
 
 
 OF_JUPYTER = "Could not restore the debugger state: Canceled future"

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from pathlib import Path
+from labkit.course import notebooks
 
+if TYPE_CHECKING:
     from tests.browser.conftest import Seen
+
+SOURCES = [
+    *notebooks.sources(Path("notebooks/source")),
+    *notebooks.sources(Path("notebooks/exercises/source")),
+]
 
 MINUTE = 60_000
 
@@ -33,6 +40,14 @@ _OUTPUTS = """index => {
     return cell.model.type === 'code' ? cell.model.outputs.toJSON() : [];
 }"""
 
+OF_LAB = re.compile(r'<[a-z0-9-]+ [^>]*class="[^"]*\b(?:jp|cm|lm)-')
+"""Elements of JupyterLab and of its editor carry its classes; nothing of ours does."""
+
+
+def path_of(source: notebooks.Source, *, solved: bool) -> str:
+    """Return where a notebook lies for JupyterLab."""
+    return ("exercises/" if source.graded else "") + ("solved/" if solved else "") + source.notebook_name
+
 
 class LabPage:
     """JupyterLab in a page.
@@ -55,8 +70,12 @@ class LabPage:
         self.page.wait_for_function("() => window.jupyterapp")
         self.page.evaluate("async () => { await jupyterapp.started; await jupyterapp.restored; }")
 
-    def open(self, path: str) -> None:
-        """Open a notebook and wait for its kernel."""
+    def open(self, source: notebooks.Source, *, solved: bool = False) -> None:
+        """Open a notebook of the course and wait for its kernel."""
+        self.open_file(path_of(source, solved=solved))
+
+    def open_file(self, path: str) -> None:
+        """Open a notebook file and wait for its kernel."""
         self.cells = [tuple(cell) for cell in self.page.evaluate(_OPEN, path)]
 
     def index(self, words: str, *, after: int = 0) -> int:
@@ -135,6 +154,20 @@ class LabPage:
         self.page.wait_for_function(
             "() => window.notebook.sessionContext.session?.kernel?.status === 'idle'", timeout=2 * MINUTE
         )
+
+    def violations(self) -> dict[str, str]:
+        """Return the rules that axe finds broken in the notebook by what is not JupyterLab's own, each with where."""
+        from axe_playwright_python.sync_playwright import Axe
+
+        options = {"resultTypes": ["violations"]}
+        found = Axe().run(self.page, context=".jp-Notebook", options=options).response["violations"]
+        places = {each["id"]: [node["html"][:160] for node in each["nodes"]] for each in found}
+        ours = {rule: [html for html in nodes if not OF_LAB.match(html)] for rule, nodes in places.items()}
+        return {rule: nodes[0] for rule, nodes in ours.items() if nodes}
+
+    def complaints(self, *, beyond: set[str]) -> dict[str, str]:
+        """Return the violations of rules that JupyterLab keeps by itself."""
+        return {rule: where for rule, where in self.violations().items() if rule not in beyond}
 
     def shot(self, path: Path) -> None:
         """Take a picture of the whole notebook."""

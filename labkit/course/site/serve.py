@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
+from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
@@ -14,16 +16,23 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+_NAMED_BY_CONTENT = re.compile(r"\?(v|digest)=[0-9a-f]+$")
+"""How Sphinx and the theme ask for a file: with a checksum of what is in it."""
+
+
 class _Quiet(SimpleHTTPRequestHandler):
     """Serves files; says nothing of each one."""
+
+    protocol_version = "HTTP/1.1"  # a page asks for two dozen files, and need not connect for each
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class calls it so
         """Say nothing."""
 
-    def end_headers(self) -> None:
-        """Have the browser ask again each time: the site may have been built anew."""
-        self.send_header("Cache-Control", "no-cache")
-        super().end_headers()
+    def send_response(self, code: int, message: str | None = None) -> None:
+        """Have the browser ask again each time, for the site may have been built anew; a checksum's file stays."""
+        super().send_response(code, message)
+        stays = code == HTTPStatus.OK and _NAMED_BY_CONTENT.search(self.path)
+        self.send_header("Cache-Control", "max-age=31536000, immutable" if stays else "no-cache")
 
 
 def serve(folder: Path, *, port: int = 0, on_ready: Callable[[str], None] = lambda _: None) -> None:

@@ -193,12 +193,15 @@ def check() -> None:
 @notebooks.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 def solved(folder: Path) -> None:
-    """Write solved copies of all lessons and exercises into FOLDER. They are for you, not for students."""
+    """Write solved copies of all lessons into FOLDER, and of exercises below it. They are for you, not for students."""
     from labkit.course import notebooks as line
     from labkit.workspace import make_folder, write_atomic
 
-    make_folder(folder)
-    for shelf, _ in _shelves():
+    for shelf, copies in _shelves():
+        within = copies.relative_to(
+            course_with_sources() / "notebooks"
+        )  # as in the course: links lead from one to another
+        make_folder(folder / within)
         for source in line.sources(shelf):
-            write_atomic(folder / source.notebook_name, line.solved(source))
-            click.echo(f"wrote {source.notebook_name}")
+            write_atomic(folder / within / source.notebook_name, line.solved(source))
+            click.echo(f"wrote {(within / source.notebook_name).as_posix()}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -49,6 +50,18 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
     for words in ([], ["ca"], ["ca", "batch"], ["ca", "lint"], ["ca", "by-hand"], ["reset"]):
         assert main([*words, "--help"]) == 0
         assert "\\b" not in capsys.readouterr().out
+
+
+def test_solved_copies_lead_to_each_other(tmp_path: Path) -> None:
+    """Links between solved lessons and exercises lead to files that were written too."""
+    assert main(["notebooks", "solved", str(tmp_path / "solved")]) == 0
+    links = [
+        path.parent / link
+        for path in (tmp_path / "solved").rglob("*.ipynb")
+        for link in re.findall(r"\]\(([^)#:]+\.ipynb)\)", path.read_text(encoding="utf-8"))
+    ]
+    assert len(links) > 20
+    assert [link for link in links if not link.is_file()] == []
 
 
 def test_unknown_words_are_usage_errors(capsys: pytest.CaptureFixture[str]) -> None:

@@ -109,7 +109,8 @@ class RabbitCluster:
     Args:
         make_config: Returns Mosquitto's configuration for a port; it is rendered for RabbitMQ.
         acl: Who may read and write what.
-        authorisation: The service that the nodes ask.
+        authorisation: The service that the nodes ask. Without it they go by rows, one for each of `users`.
+        users: Who gets a row.
         size: How many nodes.
     """
 
@@ -118,13 +119,15 @@ class RabbitCluster:
         make_config: Callable[[int], BrokerConfig],
         *,
         acl: Acl,
-        authorisation: Authorisation,
+        authorisation: Authorisation | None = None,
+        users: Sequence[str] = (),
         size: int = 2,
     ) -> None:
         self.nodes: list[Node] = []
         self._make_config = make_config
         self._acl = acl
         self._authorisation = authorisation
+        self._users = users
         self._size = size
         self._program: RabbitMq | None = None
         self._guarded: list[Guarded] = []
@@ -204,6 +207,7 @@ class RabbitCluster:
             self._make_config(port),
             self._acl,
             authorisation=self._authorisation,
+            users=self._users,
             # The first finds nobody yet: asked for others it would look for five seconds.
             peers=names if number > 1 else (),
         )
@@ -289,7 +293,8 @@ def furnish(
     config: BrokerConfig,
     acl: Acl,
     *,
-    authorisation: Authorisation,
+    authorisation: Authorisation | None,
+    users: Sequence[str] = (),
     peers: Sequence[str] = (),
     seen_as: Path | None = None,
 ) -> None:
@@ -299,7 +304,8 @@ def furnish(
         home: The folder; it is there.
         config: Mosquitto's configuration.
         acl: Who may read and write what.
-        authorisation: The service that the node asks.
+        authorisation: The service that the node asks; without it the node goes by rows.
+        users: Who gets a row.
         peers: See `rabbitmq.render`.
         seen_as: Where the node finds the folder, if that is elsewhere: in a container.
 
@@ -325,13 +331,17 @@ def furnish(
         keyfile=copy(listener.keyfile, "keyfile"),
         crlfile=copy(listener.crlfile, f"crl/{word}.r0") if listener.crlfile else None,
     )
-    names = ("cafile", "certfile", "keyfile")
-    copies = {name: copy(getattr(authorisation, name), f"auth-{name}") for name in names}
+    if authorisation:
+        names = ("cafile", "certfile", "keyfile")
+        copies = {name: copy(getattr(authorisation, name), f"auth-{name}") for name in names}
+        authorisation = dataclasses.replace(authorisation, **copies)  # type: ignore[arg-type] # paths, all three
     files = rabbitmq.render(
         dataclasses.replace(config, listeners=(copied,)),
         acl,
-        authorisation=dataclasses.replace(authorisation, **copies),  # type: ignore[arg-type] # paths, all three
+        authorisation=authorisation,
+        users=users,
         peers=peers,
+        definitions=there / "definitions.json",
     )
     for name, text in files.items():
         write_atomic(home / name, text, secret=True)

@@ -64,7 +64,8 @@ def _passed(verdicts: Sequence[Verdict]) -> int:
 def _line(verdicts: Sequence[Verdict]) -> str:
     counted = Counter(verdict.status for verdict in verdicts)
     faults = Counter(verdict.fault for verdict in verdicts if verdict.fault)
-    words = ", ".join(f"{said(fault)} ({count})" for fault, count in faults.most_common(6))
+    words = "".join(_mistake(fault, count, verdicts) for fault, count in faults.most_common(6))
+    words = f"<ul>{words}</ul>" if words else ""
     if any(fault in _OURS for fault in faults):
         words += " <strong>(look at the check itself)</strong>"
     numbers = "".join(f"<td>{counted[status]}</td>" for status in (PASSED, PARTLY, FAILED, NOT_ATTEMPTED))
@@ -72,3 +73,10 @@ def _line(verdicts: Sequence[Verdict]) -> str:
     return (
         f'<tr><th scope="row">{said(first.check)}: {said(first.objective)}</th>{numbers}<td>{words}</td></tr>'
     )
+
+
+def _mistake(fault: str, count: int, verdicts: Sequence[Verdict]) -> str:
+    """Return a line on one mistake: its name, how often it was made, and what those who made it were mostly advised."""
+    advice = Counter(verdict.advice for verdict in verdicts if verdict.fault == fault and verdict.advice)
+    told = "".join(f": {said(words)}" for words, _ in advice.most_common(1))
+    return f"<li><code>{said(fault)}</code> ({count}){told}</li>"

@@ -197,13 +197,15 @@ def test_an_extra_check_is_named_without_its_code() -> None:
 
 
 def test_the_class_view_counts_mistakes_and_names_nobody() -> None:
-    """Checks by how many passed, mistakes by how often; no student stands there."""
+    """Checks by how many passed, mistakes by how often and with what most were advised; no student stands there."""
+    own = result(student="bob", submitter="Bob B", verdicts=(verdict(advice="Try 8."),))
     rows = [
         (found, marks.mark(found, EXERCISE, {}))
-        for found in (result(), result(student="bob", submitter="Bob B"))
+        for found in (result(), own, result(student="eve", submitter="Eve E"))
     ]
     text = classview.page(rows, {"sample": EXERCISE})
-    assert "not-twice (2)" in text
+    assert "<code>not-twice</code> (3): Try 7." in text
+    assert "Try 8." not in text
     assert text.index("sample.2") < text.index("sample.1")
     assert "bob" not in text
     assert "Ada" not in text

@@ -21,6 +21,7 @@ from labkit import processes
 from labkit.broker import config as configuration
 from labkit.broker import staging
 from labkit.broker.mosquitto import Mosquitto, read_version
+from labkit.clock import Deadline
 from labkit.errors import ToolFailedError, ToolMissingError, ToolTimeoutError
 
 if TYPE_CHECKING:
@@ -75,8 +76,7 @@ class Contained(Mosquitto):
         folder = config_file.parent / staging.FOLDER
         staging.stage(config, folder, openssl_conf=openssl_conf.read_text(encoding="utf-8"))
         name = "labkit-" + hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
-        # Left over where a whole machine went down under it; that there is none is the usual case.
-        processes.run([self.path, "rm", "--force", name], check=False, timeout=_ANSWER)
+        _free(self.path, name)
         return [
             str(self.path), "run", "--rm", "--interactive", "--pull", "never", "--name", name, "--network", "host",
             "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--pids-limit", "64",
@@ -84,6 +84,20 @@ class Contained(Mosquitto):
             *(["--env", "LABKIT_OPEN_DOORS=1"] if open_doors(config) else []),
             "--volume", f"{folder}:{staging.PLACE}:ro,Z", self.image, "--while-stdin",
         ]  # fmt: skip
+
+
+def _free(engine: Path, name: str) -> None:
+    """See to it that no container has a name: usually none has.
+
+    One is left over where a whole machine went down under it. And docker gives a name back only some time after its
+    client has ended, while it still removes the container; to be asked for that again is an error to it.
+    """
+    deadline = Deadline(_ANSWER)
+    while processes.run([engine, "container", "inspect", name], check=False, timeout=_ANSWER).returncode == 0:
+        processes.run([engine, "rm", "--force", name], check=False, timeout=_ANSWER)
+        if deadline.passed:
+            return  # what starts it will say so
+        deadline.pause(0.1)
 
 
 def open_doors(config: BrokerConfig) -> bool:

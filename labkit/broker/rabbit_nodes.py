@@ -42,6 +42,13 @@ START_TIME = 180.0
 SESSIONS = 50
 """Connections that a node keeps to the service that it asks, and questions that may wait for each."""
 
+ARGUMENTS = (
+    "+sbwt none +sbwtdcpu none +sbwtdio none "
+    # Erlang's client keeps two connections; for each question beyond, it would shake hands anew.
+    f"-eval httpc:set_options([{{max_sessions,{SESSIONS}}},{{max_keep_alive_length,{SESSIONS}}}])"
+)
+"""What every node's Erlang is started with."""
+
 USER = "rabbitmq"
 """Whom the nodes run as when root starts them."""
 
@@ -246,9 +253,7 @@ class RabbitCluster:
             "RABBITMQ_LOGS": "-",
             "RABBITMQ_PID_FILE": str(home / "pid"),
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
-                f"-kernel inet_dist_use_interface {loopback} -start_epmd false +sbwt none +sbwtdcpu none +sbwtdio none "
-                # Erlang's client keeps two connections; for each question beyond, it would shake hands anew.
-                f"-eval httpc:set_options([{{max_sessions,{SESSIONS}}},{{max_keep_alive_length,{SESSIONS}}}])"
+                f"-kernel inet_dist_use_interface {loopback} -start_epmd false {ARGUMENTS}"
             ),
             # Someone else supervises it, as systemd would: then the start script makes way for the node itself.
             "RUNNING_UNDER_SYSTEMD": "true",
@@ -343,7 +348,7 @@ def furnish(
         peers=peers,
         definitions=there / "definitions.json",
     )
-    for name, text in files.items():
+    for name, text in {**files, "arguments": ARGUMENTS}.items():
         write_atomic(home / name, text, secret=True)
 
 

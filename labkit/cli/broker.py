@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from labkit.cli.brokers import cluster, conform
+from labkit.cli.brokers import cluster, conform, follow_option, keep
 from labkit.cli.console import emit_json, emit_table, json_option, open_store, spoken
 from labkit.workspace import Workspace
 
@@ -148,17 +148,21 @@ def stop() -> None:
     "--port", type=click.IntRange(1, 65535), default=8883, show_default=True, help="Its port inside."
 )
 @click.option("--make", is_flag=True, help="Make an authority where there is none.")
-def render(folder: Path, port: int, make: bool) -> None:  # noqa: FBT001
+@follow_option
+def render(folder: Path, port: int, make: bool, follow: bool) -> None:  # noqa: FBT001
     """Fill FOLDER with what the broker's container mounts at /broker, and nothing else.
 
     Configuration, rules, the broker's certificate and key, the authorities, the revocation list, and an identity for
-    its health check. A second run changes what has changed; a running broker reads it after SIGHUP.
+    its health check. A second run changes what has changed; the container's broker sees it and reads it again.
     """
     from labkit.scenarios import stack
 
     store = open_store()
     if make:
         store.ensure_authority()
+    if follow:
+        keep(folder, store, lambda: stack.render(store, folder.absolute(), port=port))
+        return
     stack.render(store, folder.absolute(), port=port)
     click.echo(f"{folder}: what the broker needs, for its owner alone.")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,11 +12,16 @@ from labkit.cli.console import emit_json, emit_table, json_option, open_store
 from labkit.workspace import Workspace, write_atomic
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from labkit.pki import Store
     from labkit.scenarios.conformance import Row
 
 BEGIN, END = "<!-- conformance -->\n", "<!-- /conformance -->\n"
+
+follow_option = click.option(
+    "--follow", is_flag=True, help="Stay, and write again whenever list, certificates or rules have changed."
+)
 
 
 @click.command()
@@ -62,13 +68,25 @@ def conform(only: str | None, page: Path | None, as_json: bool) -> int:  # noqa:
     return 0 if all(row.held for row in rows) else 1
 
 
+def keep(folder: Path, store: Store, write: Callable[[], object]) -> None:
+    """Keep a broker's folder as the workspace is, until Ctrl-C or SIGTERM."""
+    from labkit.scenarios.courier import follow
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # an engine's polite stop is a Ctrl-C
+    try:
+        follow(store, write, say=lambda text: click.echo(f"{folder}: {text}."))
+    except KeyboardInterrupt:
+        click.echo("Stopped.", err=True)
+
+
 @click.command()
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option(
     "--service", default="https://provisioning.local:8443", show_default=True,
     help="Where the nodes find the provisioning service.",
 )  # fmt: skip
-def cluster(folder: Path, service: str) -> None:
+@follow_option
+def cluster(folder: Path, service: str, follow: bool) -> None:  # noqa: FBT001 - click passes flags by position
     """Write what two RabbitMQ nodes in containers need into FOLDER: configuration, certificates, keys, revocation list.
 
     docker/compose.cluster.yaml mounts it. A second time renews everything but the secret that the nodes share; after a
@@ -78,6 +96,9 @@ def cluster(folder: Path, service: str) -> None:
 
     store = open_store()
     store.ensure_authority()
+    if follow:
+        keep(folder, store, lambda: write_cluster(store, folder, service=service))
+        return
     write_cluster(store, folder, service=service)
     click.echo(f"{folder}: {', '.join(NODES)}.")
 

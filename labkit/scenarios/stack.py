@@ -30,6 +30,9 @@ HEALTH = "healthcheck"
 HOME = "broker/stack"
 """Where the workspace keeps the stack's access rules."""
 
+RULES = "acl.conf"
+"""The file of the rules, in there."""
+
 
 def render(store: Store, folder: Path, *, port: int = PORT, host: str = EVERYWHERE) -> BrokerConfig:
     """Fill the folder that the broker's container mounts, and return the configuration in it.
@@ -53,7 +56,7 @@ def render(store: Store, folder: Path, *, port: int = PORT, host: str = EVERYWHE
     store.authority()
     make_folder(store.workspace.path("broker"), private=True)
     home = make_folder(store.workspace.path(HOME), private=True)
-    rules = home / "acl.conf"
+    rules = home / RULES
     if rules.exists():
         acl.parse(rules.read_text(encoding="utf-8"))
     else:

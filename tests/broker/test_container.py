@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from labkit.broker import BrokerConfig, Listener, container, find_mosquitto
+from labkit.broker.config import render
 from labkit.errors import ToolMissingError
 from labkit.scenarios.mutual_tls import configuration
+from labkit.workspace import write_atomic
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,6 +57,37 @@ def test_no_engine_is_one_clear_error(monkeypatch: pytest.MonkeyPatch, tmp_path:
         find_mosquitto()
     assert "docker says: Cannot connect to the daemon; podman is not on this machine" in caught.value.message
     assert "LABKIT_BROKER" in caught.value.advice
+
+
+def test_a_name_that_is_still_taken_is_waited_for(store: Store, tmp_path: Path) -> None:
+    """A container that its engine is still removing, and will not remove twice, delays the next one and no more."""
+    engine, calls = tmp_path / "docker", tmp_path / "calls"
+    engine.write_text(
+        f"""#!/bin/sh
+echo "$*" >>'{calls}'
+case $1 in
+    container) [ "$(grep -c ^container '{calls}')" -le 3 ] ;; # it is there, three times
+    rm) echo 'removal of container is already in progress' >&2; exit 1 ;;
+esac
+"""
+    )
+    engine.chmod(0o755)
+    (home := tmp_path / "broker").mkdir()
+    write_atomic(home / "mosquitto.conf", render(BrokerConfig(listeners=(Listener(port=1883),))))
+    write_atomic(home / "openssl.cnf", "")
+    contained = container.Contained(engine, (2, 0, 22), "docker", {}, 1.0)
+    command = contained.command(home / "mosquitto.conf", home / "openssl.cnf")
+    said = [line.split() for line in calls.read_text().splitlines()]
+    assert [words[0] for words in said] == [
+        "container",
+        "rm",
+        "container",
+        "rm",
+        "container",
+        "rm",
+        "container",
+    ]
+    assert {words[-1] for words in said} == {command[command.index("--name") + 1]}
 
 
 def test_other_systems_are_told_why(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,8 @@ from labkit.broker import BrokerConfig, Listener
 from labkit.broker.config import render, vocabulary
 from labkit.broker.guarded import OPENSSL_CONF
 from labkit.broker.log_file import LogFile
+from labkit.clock import Deadline
+from labkit.mqtt import Endpoint, Identity, probe
 from labkit.ports import is_listening, reserve_port
 from labkit.scenarios.mutual_tls import configuration
 from labkit.workspace import write_atomic
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from labkit.broker import Mosquitto
+    from labkit.outcome import Outcome
     from labkit.pki import Store
 
 IMAGE = Path("docker/broker").absolute()
@@ -209,3 +212,41 @@ def test_health_is_proved_by_a_handshake(serve: Serve, config: BrokerConfig, sto
         other = store.intermediate.read_bytes()  # no root of anybody's chain by itself
         assert healthy(other) != 0
         child.terminate()
+
+
+@pytest.mark.broker
+def test_what_changes_is_judged_and_read_again(serve: Serve, config: BrokerConfig, store: Store) -> None:
+    """A new revocation list counts without a word to the broker; a configuration that lets anybody in never does."""
+    listed = serve.folder / "revoked.crl"
+    write_atomic(listed, store.revocations.ensure().pem)
+    listener = dataclasses.replace(config.listeners[0], crlfile=listed)
+    config = dataclasses.replace(config, listeners=(listener,))
+    child, log = serve.start(config)
+
+    def attempt(name: str | None) -> Outcome:
+        files = store.identity(name) if name else None
+        who = Identity(files.certificate, files.key) if files else None
+        return probe(Endpoint("127.0.0.1", listener.port), trust=store.trust_anchor, identity=who)
+
+    with child:
+        assert attempt("sensor-001").accepted
+        write_atomic(listed, store.revocations.revoke("sensor-001").pem)
+        assert log.wait_for(lambda event: event.kind == "reload", timeout=15.0), log.tail()
+        assert attempt("sensor-001").reason == "certificate-revoked"
+        assert attempt("sensor-002").accepted
+        mark = log.mark()
+        weak = dataclasses.replace(listener, require_certificate=False)
+        write_atomic(
+            serve.folder / "mosquitto.conf",
+            render(dataclasses.replace(config, listeners=(weak,), allow_anonymous=True)),
+        )
+        deadline = Deadline(15)
+        while "not read again" not in log.path.read_text():
+            assert not deadline.passed, log.tail()
+            deadline.pause(0.1)
+        assert "it asks for no certificate" in log.path.read_text()
+        assert not any(event.kind == "reload" for event in log.since(mark))
+        assert attempt(None).reason == "certificate-required"
+        assert attempt("sensor-002").accepted
+        child.terminate()
+    assert child.returncode == 0

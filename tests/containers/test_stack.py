@@ -9,23 +9,24 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import ssl
 import subprocess
 import sys
 import time
 import urllib.request
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from labkit.broker.compose import find_compose
 from labkit.clock import Deadline
-from labkit.ports import is_listening, reserve_port
+from labkit.ports import is_listening
+from tests.containers.stack import SERVICES, TOKEN, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.containers.stack import Stack
 
 pytestmark = [
     pytest.mark.containers,
@@ -35,107 +36,26 @@ pytestmark = [
         reason="builds images for minutes: LABKIT_TEST_CONTAINERS=1",
     ),
 ]
-SERVICES = ("broker", "provisioning", "lab")
-TOKEN = "a-token-for-this-test"
 PROBE = Path(__file__).with_name("probe_stack.py")
 
 
-class Stack:
-    """The stack, up, with ports of its own and volumes that nobody else has."""
-
-    def __init__(self) -> None:
-        found = find_compose()
-        self.engine, self.project = found.engine, f"iot-labs-test-{os.getpid()}"
-        self._compose = [*found.words, "--file", str(found.file), "--project-name", self.project]
-        with reserve_port() as one, reserve_port() as two, reserve_port() as three:
-            self.ports = dict(zip(SERVICES, (one, two, three), strict=True))
-        self._env = {
-            **os.environ,
-            **{f"LABKIT_{name.upper()}_PORT": str(port) for name, port in self.ports.items()},
-            "JUPYTER_TOKEN": TOKEN,
-            "BUILDAH_FORMAT": "docker",  # podman's own format has no health checks
-        }
-        self.times: dict[str, float] = {}
-
-    def compose(self, *words: str) -> str:
-        """Run compose, and remember how long it took."""
-        started = time.monotonic()
-        ended = subprocess.run(
-            [*self._compose, *words], env=self._env, capture_output=True, text=True, timeout=1500, check=False
-        )
-        self.times[words[0]] = time.monotonic() - started
-        assert ended.returncode == 0, f"{words}: {ended.stdout[-3000:]}\n{ended.stderr[-3000:]}"
-        return ended.stdout
-
-    def run(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run the engine."""
-        return subprocess.run([self.engine, *words], capture_output=True, text=True, timeout=180, check=check)
-
-    def name(self, service: str) -> str:
-        """Return a service's container."""
-        mark = "-" if self.engine == "docker" else "_"
-        return f"{self.project}{mark}{service}{mark}1"
-
-    def inside(self, service: str, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run something in a service's container."""
-        return self.run("exec", self.name(service), *words, check=check)
-
-    def inspect(self, service: str) -> dict[str, Any]:
-        """Return what the engine says of a container."""
-        (found,) = json.loads(self.run("inspect", self.name(service)).stdout)
-        return dict(found)
-
-    def healthy(self, service: str) -> bool:
-        """Ask a service's own health check; podman without systemd runs it only when it is asked."""
-        return self.inside(service, "/usr/local/bin/healthy", check=False).returncode == 0
-
-    def wait(self, seconds: float = 180.0) -> None:
-        """Wait until every service is healthy."""
-        deadline = Deadline(seconds)
-        waiting = list(SERVICES)
-        while waiting := [each for each in waiting if not self.healthy(each)]:
-            assert not deadline.passed, f"{waiting}: {self.run('logs', self.name(waiting[0]), check=False)}"
-            deadline.pause(1.0)
-
-
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
     """Build the images, start the stack, and remove all of it afterwards."""
-    made = Stack()
-    made.compose("build")
-    try:
-        made.compose("up", "--detach")
-        started = time.monotonic()
-        made.wait()
-        made.times["healthy after up"] = time.monotonic() - started
+    with running(request) as made:
         yield made
-    finally:
-        made.compose("down", "--volumes")
-        sizes = [
-            made.run("image", "inspect", "--format", "{{.Size}}", f"localhost/iot-labs-{each}")
-            for each in SERVICES
-        ]
-        said = {each: f"{int(size.stdout) / 1e6:.0f} MB" for each, size in zip(SERVICES, sizes, strict=True)}
-        seconds = {what: f"{value:.0f} s" for what, value in made.times.items()}
-        # Past pytest's capture: sizes and times are what one wants to see grow.
-        sys.__stderr__.write(f"\nimages {said}, times {seconds}\n")
 
 
 def test_nobody_has_more_rights_than_needed(stack: Stack) -> None:
     """Each container is a plain user without capabilities, can gain none, and can't write to its own image."""
-    for service in SERVICES:
-        status = stack.inside(service, "cat", "/proc/self/status").stdout
-        values = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
-        assert values["Uid"].split() == ["10001"] * 4
-        assert {int(values[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {0}
-        assert values["NoNewPrivs"] == "1"
-        refused = stack.inside(service, "touch", "/usr/local/bin/x", check=False)
-        assert "Read-only file system" in refused.stderr
+    for service in stack.services:
+        stack.rights(service)
 
 
 def test_ports_are_on_loopback(stack: Stack) -> None:
     """Every published port is on 127.0.0.1, and no other is published."""
-    for service, port in stack.ports.items():
+    for service in stack.services:
+        port = stack.ports[service]
         bindings = stack.inspect(service)["HostConfig"]["PortBindings"]
         assert [(each["HostIp"], each["HostPort"]) for ports in bindings.values() for each in ports] == [
             ("127.0.0.1", str(port))
@@ -145,9 +65,8 @@ def test_ports_are_on_loopback(stack: Stack) -> None:
 
 def test_keys_are_where_they_are_needed(stack: Stack) -> None:
     """The broker sees its own key and its health check's, and no authority's; no image has any."""
+    assert stack.keys("broker") == ["/broker/health.key", "/broker/server.key"]
     script = "grep -rl 'PRIVATE KEY' / --include=*.key --exclude-dir=proc --exclude-dir=sys 2>/dev/null"
-    seen = stack.inside("broker", "sh", "-c", script, check=False).stdout.split()
-    assert sorted(seen) == ["/broker/health.key", "/broker/server.key"]
     for service in SERVICES:
         image = f"localhost/iot-labs-{service}"
         found = stack.run(
@@ -201,11 +120,7 @@ def test_the_broker_refuses_to_start_without_us(stack: Stack) -> None:
 
 def test_the_whole_probe_from_both_sides(stack: Stack, tmp_path: Path) -> None:
     """Mutual TLS and access rules hold through the published port, and inside from the lab's place in the plant."""
-    shell = "mkdir -p /tmp/probe && cat >/tmp/probe/probe_stack.py && exec python3 /tmp/probe/probe_stack.py broker.local 8883"
-    inside = subprocess.run(
-        [stack.engine, "exec", "--interactive", stack.name("lab"), "sh", "-c", shell],
-        input=PROBE.read_text(encoding="utf-8"), capture_output=True, text=True, timeout=180, check=False,
-    )  # fmt: skip
+    inside = stack.program("lab", PROBE.read_text(encoding="utf-8"), "broker.local", "8883")
     assert inside.returncode == 0, inside.stdout + inside.stderr
     stack.run("cp", f"{stack.name('lab')}:/workspace", str(tmp_path / "copy"))
     workspace = (
@@ -231,20 +146,8 @@ def test_the_log_is_one_that_we_read(stack: Stack) -> None:
 
 
 def test_the_provisioning_service_gives_a_first_certificate(stack: Stack) -> None:
-    """A device with a token enrols over the plant, and the broker lets it in with what it got."""
-    token = stack.inside("lab", "labkit", "provision", "token", "node-777", "--json").stdout
-    secret = next(iter(re.findall(r'"node-777": "([^"]+)"', token)))
-    stack.inside(
-        "lab",
-        "labkit",
-        "provision",
-        "enrol",
-        "node-777",
-        "--token",
-        secret,
-        "--url",
-        "https://provisioning.local:8443",
-    )
+    """A device with a token enrols over the plant, and the registry has it; the service is reached from outside too."""
+    stack.enrol("node-777")
     shown = stack.inside("lab", "labkit", "provision", "show", "node-777").stdout
     assert "node-777" in shown
     root = stack.inside("lab", "cat", "/workspace/root/ca.crt").stdout
@@ -252,6 +155,19 @@ def test_the_provisioning_service_gives_a_first_certificate(stack: Stack) -> Non
     url = f"https://localhost:{stack.ports['provisioning']}/healthz"
     with urllib.request.urlopen(url, context=context, timeout=20) as answer:
         assert answer.status == 200
+
+
+def test_the_broker_hears_of_a_revocation(stack: Stack) -> None:
+    """What is decommissioned is refused by the broker within seconds, and nobody has told it; another comes in."""
+    for name in ("node-801", "node-802"):
+        stack.enrol(name)
+        assert stack.comes_in(name) == "accepted"
+    stack.inside("lab", "labkit", "provision", "decommission", "node-801", "--reason", "key-compromise")
+    deadline = Deadline(30)
+    while (said := stack.comes_in("node-801")) != "certificate-revoked":
+        assert not deadline.passed, said
+        deadline.pause(0.5)
+    assert stack.comes_in("node-802") == "accepted"
 
 
 def test_the_lab_asks_who_is_there(stack: Stack) -> None:

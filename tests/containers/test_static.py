@@ -132,6 +132,7 @@ def test_only_who_needs_keys_mounts_them() -> None:
     assert mounts["broker"] == [":/broker:ro"]
     assert {name for name, each in mounts.items() if ":/workspace" in each} == {
         "pki-init",
+        "courier",
         "provisioning",
         "lab",
     }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from labkit.course.catalogue import find_any
+from tests.browser.conftest import SHOTS
 from tests.browser.lab_page import SOURCES
 
 if TYPE_CHECKING:
@@ -34,11 +35,12 @@ def touch_widget(lab: LabPage) -> None:
 def test_a_notebook_opens_and_answers(
     lab: LabPage, of_jupyter: set[str], source: notebooks.Source, *, solved: bool
 ) -> None:
-    """The first cell shows the lab, a prediction is recorded by a click, a check speaks, axe finds nothing of ours."""
+    """The first cell shows the lab, a prediction is recorded by a click, a check speaks, axe finds nothing of ours; a picture is kept."""
     lab.open(source, solved=solved)
     assert "what is there" in lab.run(lab.index("open_lab("))
     touch_widget(lab)
     check = find_any(source.slug).checks[0].id
     said = [lab.ask(f'lab.check("{check}")', at=lab.index("lab.check(")) for _ in range(2)]
     assert all(check in each and re.search(r"passed|partly|not yet|not attempted", each) for each in said)
+    lab.shot(SHOTS / f"{source.slug}-{'solved' if solved else 'student'}.png")
     assert lab.complaints(beyond=of_jupyter) == {}

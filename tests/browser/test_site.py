@@ -106,6 +106,12 @@ def page(chromium: Any, request: pytest.FixtureRequest) -> Iterator[Any]:
         assert seen.problems() == []
 
 
+def keep(page: Any, name: str, *, whole: bool = True) -> None:
+    """Keep a picture of a page, or of what a window shows of it."""
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=str(SHOTS / f"site-{name.replace('/', '-')}.png"), full_page=whole)
+
+
 def violations(page: Any) -> dict[str, str]:
     """Return the rules that axe finds broken on a page, each with where."""
     from axe_playwright_python.sync_playwright import Axe
@@ -140,6 +146,7 @@ def of_theme(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> set[str
 def test_every_page_fits_and_is_quiet(built_site: Path, address: str, page: Any) -> None:
     """Each page, half of them in the dark, is as wide as a phone and as a desk's window; its pictures have words.
 
+    Pictures of the lessons are kept.
     An ordinary run looks at a third of them, chosen by its seed.
     """
     wide, nameless = {}, {}
@@ -154,6 +161,8 @@ def test_every_page_fits_and_is_quiet(built_site: Path, address: str, page: Any)
         for width, height in (PHONE, DESK):
             page.set_viewport_size({"width": width, "height": height})
             wide |= {(name, width): found} if (found := page.evaluate(TOO_WIDE)) else {}
+        if name.startswith("lessons/"):
+            keep(page, name.removesuffix(".html"))
     assert wide == {}
     assert nameless == {}
 
@@ -174,9 +183,8 @@ def test_axe_finds_nothing_of_ours(
         if name == "docker/index.html":
             page.locator("pre.mermaid svg").wait_for()
         found |= {(name, rule): at for rule, at in violations(page).items() if rule not in of_theme}
-        width = page.viewport_size["width"]
-        SHOTS.mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=str(SHOTS / f"site-{name[:-5].replace('/', '-')}-{width}-{scheme}.png"))
+        size = page.viewport_size["width"]
+        keep(page, f"{name.removesuffix('.html')}-{size}-{scheme}", whole=False)
     assert found == {}
 
 

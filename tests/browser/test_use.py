@@ -32,7 +32,7 @@ def test_run_all(lab: LabPage, of_jupyter: set[str], slug: str) -> None:
     lab.wait_idle()
     assert [] == lab.errors()
     assert "passed" in lab.text(lab.index("lab.check("))
-    lab.shot(SHOTS / f"{slug}.png")
+    lab.shot(SHOTS / f"{slug}-run.png")
     assert lab.complaints(beyond=of_jupyter) == {}
 
 

@@ -242,9 +242,9 @@ def _value(name: str, text: str, number: int) -> object:
     if not text:
         raise _bad(number, name, "it has no value")
     if name in _FLAGS:
-        if text not in {"true", "false"}:
+        if text not in {"true", "false", "1", "0"}:
             raise _bad(number, name, "it takes true or false")
-        return text == "true"
+        return text in {"true", "1"}
     if name in _PATHS:
         return Path(text)
     return tuple(text.split(":")) if name in _LISTS else text

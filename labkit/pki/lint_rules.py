@@ -301,9 +301,11 @@ def _san_mismatch(case: Case) -> str:
     found = case.extension(x509.SubjectAlternativeName)
     if not found or not case.hosts:
         return ""
-    given = set(found.value.get_values_for_type(x509.DNSName))
-    given |= {str(address) for address in found.value.get_values_for_type(x509.IPAddress)}
-    missing = [host for host in case.hosts if host not in given]
+    values = found.value.get_values_for_type
+    # An address that is written as a name is none to those who connect to it (RFC 9525 §6.2).
+    given = {name.lower() for name in values(x509.DNSName) if not name.replace(".", "").isdigit()}
+    given |= {str(address) for address in values(x509.IPAddress)}
+    missing = [host for host in case.hosts if host.lower() not in given]
     return f"It is not for {', '.join(missing)}." if missing else ""
 
 

@@ -52,6 +52,7 @@ def verify(
     at: dt.datetime | None = None,
     crls: Sequence[Path] = (),
     whole_chain: bool = False,
+    strict: bool = True,
 ) -> Verdict:
     """Ask `openssl verify -x509_strict`.
 
@@ -66,6 +67,7 @@ def verify(
         at: The time to judge at (`-attime`); the machine's own without it.
         crls: Revocation lists; with any, the leaf is looked up (`-CRLfile`, `-crl_check`).
         whole_chain: Look up the authorities too (`-crl_check_all`); each needs its issuer's list then.
+        strict: Refuse what TLS clients and brokers let pass, such as missing key identifiers (`-x509_strict`).
 
     Raises:
         ToolMissingError: There is no openssl.
@@ -73,7 +75,9 @@ def verify(
 
     Does not check: revocation without `crls`; that of authorities without `whole_chain`.
     """
-    argv: list[str | Path] = ["openssl", "verify", "-x509_strict", "-CAfile", trust, *_without_system()]
+    argv: list[str | Path] = ["openssl", "verify", "-CAfile", trust, *_without_system()]
+    if strict:
+        argv.append("-x509_strict")
     for helper in [untrusted] if isinstance(untrusted, Path) else untrusted:
         argv += ["-untrusted", helper]
     if purpose:

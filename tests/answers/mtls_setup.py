@@ -7,6 +7,7 @@ import textwrap
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache, partial
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -30,6 +31,7 @@ PLANT = EXERCISE.variant("ada")
 ONE, OTHER = PLANT.devices
 OPS = PLANT.operator
 HOSTS = [PLANT.host, "localhost"]
+NOW = dt.datetime.now(dt.UTC)
 
 CONF = f"""\
 listener {PLANT.port} 127.0.0.1
@@ -197,6 +199,68 @@ def as_server(make: Callable[[Authority], Issued]) -> Callable[[Place], None]:
 def long_lived(place: Place) -> None:
     """Write an intermediate without a limit to its path, and everything below it again."""
     ours(place, authority()[0], below_root("Deep", replace(INTERMEDIATE, path_length=None)))
+
+
+def below_another_middle(profile: Profile, *, name: str = "Odd devices") -> Callable[[Place], None]:
+    """Return an answer with an intermediate of another kind, and everything below it again."""
+
+    def give(place: Place) -> None:
+        root, key = authority()[0], Key.generate()
+        subject = root.certificate.subject if name == "Table root" else Template(
+            profile, issuer=root.certificate.subject, signer=root.key, now=NOW, limit=None
+        ).subject(name)  # fmt: skip
+        template = Template(
+            profile,
+            issuer=root.certificate.subject,
+            signer=root.key,
+            now=NOW,
+            limit=root.certificate.not_valid_after_utc,
+        )
+        ours(place, root, Authority(template.sign(subject, key.public, random_serial()), key))
+
+    return give
+
+
+def named_otherwise(*names: x509.GeneralName) -> Callable[[Place], None]:
+    """Return an answer whose broker has other alternative names."""
+
+    def give(place: Place) -> None:
+        _, middle = authority()
+        key = Key.generate()
+        template = Template(SERVER, issuer=middle.certificate.subject, signer=middle.key, now=NOW, limit=None)
+        san = x509.SubjectAlternativeName(names)
+        put(
+            place,
+            "server.crt",
+            pem(template.sign(template.subject("broker"), key.public, random_serial(), san)),
+        )
+        put(place, "server.key", key.pem())
+
+    return give
+
+
+def appended(name: str, *others: str) -> Callable[[Place], None]:
+    """Return an answer in which other files stand behind what is in one; `authority` is the intermediate's key."""
+
+    def give(place: Place) -> None:
+        folder = place.root / FOLDER
+        more = [authority()[1].key.pem() if o == "authority" else (folder / o).read_bytes() for o in others]
+        put(place, name, b"".join([(folder / name).read_bytes(), *more]))
+
+    return give
+
+
+def under_another_label(place: Place) -> None:
+    """Let the broker believe somebody else by a block that OpenSSL reads and others pass over."""
+    label = pem(Authority.new_root("Hidden").certificate).replace(b" CERTIFICATE-", b" TRUSTED CERTIFICATE-")
+    put(place, "believed.crt", (place.root / FOLDER / "believed.crt").read_bytes() + label)
+
+
+def many_hashed(place: Place) -> None:
+    """Let the broker believe a folder in which nobody finds what is wrong."""
+    hashed(place)
+    for number in range(70):
+        (place.root / FOLDER / "trusted" / f"{number:08x}.0").write_bytes(pem(authority()[0].certificate))
 
 
 def not_critical(place: Place) -> None:
@@ -412,9 +476,36 @@ def sibling(place: Place, *, chain: bool = False) -> None:
     keep(place, "stranger", craft(ONE)(other), chain=chain)
 
 
-def with_a_list(place: Place) -> None:
+def stranger_below(place: Place, above: Authority, days: int) -> None:
+    """Write an intruder whose authority is signed by one of ours, against its rules."""
+    key = Key.generate()
+    profile = replace(INTERMEDIATE, days=days)
+    template = Template(profile, issuer=above.certificate.subject, signer=above.key, now=NOW, limit=None)
+    made = Authority(template.sign(template.subject("Elsewhere"), key.public, random_serial()), key)
+    put(place, "stranger-ca.crt", pem(made.certificate))
+    keep(place, "stranger", craft(ONE)(made))
+
+
+def stranger_of_the_past(place: Place) -> None:
+    """Write an intruder whose authority ran out."""
+    key, start = Key.generate(), NOW - dt.timedelta(days=4000)
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Elsewhere")])
+    template = Template(ROOT, issuer=subject, signer=key, now=start, limit=None)
+    made = Authority(template.sign(subject, key.public, random_serial()), key)
+    put(place, "stranger-ca.crt", pem(made.certificate))
+    keep(place, "stranger", craft(ONE)(made))
+
+
+def stranger_with_its_authoritys_key(place: Place) -> None:
+    """Write an intruder that is its own authority, under two names."""
+    elsewhere = Authority.new_root("Elsewhere")
+    put(place, "stranger-ca.crt", pem(elsewhere.certificate))
+    keep(place, "stranger", craft(ONE, key=elsewhere.key)(elsewhere))
+
+
+def with_a_list(place: Place, *, now: dt.datetime = NOW) -> None:
     """Let the broker go by a list of revoked certificates."""
-    made = issue_list(authority()[1], [], number=1, now=dt.datetime.now(dt.UTC))
+    made = issue_list(authority()[1], [], number=1, now=now)
     put(place, "revoked.crl", made.pem)
     put(place, "mosquitto.conf", CONF + "crlfile revoked.crl\n")
 
@@ -473,6 +564,8 @@ TABLE = (
             Right("openssl, as the lessons print it", with_openssl),
             Right("openssl, as guides print it", by_a_guide),
             Right("RSA, and chains", with_rsa),
+            Right("hosts in capitals, and one more", named_otherwise(x509.DNSName(PLANT.host.upper()), x509.DNSName("LocalHost"), x509.DNSName("mqtt.example"), x509.IPAddress(ip_address("127.0.0.1")))),
+            Right("an intermediate for clients and servers", below_another_middle(replace(INTERMEDIATE, purposes=(*SERVER.purposes, *DEVICE.purposes)))),
         ),
         wrong=(
             Wrong("nothing", lambda place: [p.unlink() for p in (place.root / FOLDER).glob("*.crt")], "", "not-attempted"),
@@ -497,6 +590,15 @@ TABLE = (
             Wrong("the same serial number twice", lambda place: [keep(place, n, craft(n, serial=1 << 100)(authority()[1])) for n in PLANT.devices], "serial-reused", _PARTLY),
             Wrong("no hosts", as_server(flawed.no_san), "san-missing", _PARTLY),
             Wrong("hosts without the address", as_server(lambda m: m.issue_server(HOSTS, renew=True)), "san-mismatch", _PARTLY),
+            Wrong("hosts with the address as a name", named_otherwise(*(x509.DNSName(n) for n in (*HOSTS, "127.0.0.1"))), "san-mismatch", _PARTLY, says="127.0.0.1"),
+            Wrong("alternative names of the other device", device(craft(ONE, san=[ONE, OTHER])), "wrong-name", _PARTLY, says=OTHER),
+            Wrong("room for one more authority", below_another_middle(replace(INTERMEDIATE, path_length=1)), "path-length-too-long", _PARTLY),
+            Wrong("an intermediate for servers alone", below_another_middle(replace(INTERMEDIATE, purposes=SERVER.purposes)), "chain-broken", _PARTLY, says="intermediate.crt"),
+            Wrong("one name for both authorities", below_another_middle(INTERMEDIATE, name="Table root"), "authorities-of-one-name", _PARTLY),
+            Wrong("a device's key behind its certificate", appended(f"{ONE}.crt", f"{ONE}.key"), "key-in-public-file", _PARTLY),
+            Wrong("the authority's key in the file that everybody gets", appended("root.crt", "authority"), "key-in-public-file", _PARTLY),
+            Wrong("the authority's key behind a device's", appended(f"{ONE}.key", "authority"), "several-keys", _PARTLY),
+            Wrong("a stranger's authority in a chain", appended(f"{ONE}.crt", "stranger-ca.crt"), "chain-of-another", _PARTLY),
             Wrong("no path length", long_lived, "path-length-missing", _PARTLY),
             Wrong("constraints that are not critical", not_critical, "basic-constraints-not-critical", _PARTLY),
             Wrong("a bundle as root", lambda place: put(place, "root.crt", (place.root / FOLDER / "believed.crt").read_bytes()), "root-not-alone", _PARTLY),
@@ -515,9 +617,17 @@ TABLE = (
             Right("tidy, TLS 1.3 only, Windows' line ends, other machines' paths", file("mosquitto.conf", TIDY)),
             Right("made by a guide", by_a_guide),
             Right("a list of revoked certificates", with_a_list),
+            Right("1 for true", conf(("require_certificate true", "require_certificate 1"), ("as_username true", "as_username 1"))),
         ),
         wrong=(
             Wrong("nothing", lambda place: (place.root / FOLDER / "mosquitto.conf").unlink(), "", "not-attempted"),
+            Wrong("a comment", file("mosquitto.conf", "# later\n"), "no-listener"),
+            Wrong("asks, and a line later asks nobody", conf(add="require_certificate false\n"), "config-unclear", says="twice"),
+            Wrong("asks above the listener", file("mosquitto.conf", "require_certificate true\n" + CONF.replace("require_certificate true\n", "")), "config-unclear", says="below"),
+            Wrong("yes for true", conf(("require_certificate true", "require_certificate yes")), "config-unclear", says="true or false"),
+            Wrong("believes somebody under another label", under_another_label, "not-a-certificate", says="TRUSTED"),
+            Wrong("a folder of seventy", many_hashed, "too-many-files"),
+            Wrong("a list that ended long ago", partial(with_a_list, now=NOW - dt.timedelta(days=400)), "refuses-everybody"),
             Wrong("asks nobody, and a planted log", with_a_planted_log, "certificate-not-required"),
             Wrong("asks politely", conf(("require_certificate true\n", "")), "certificate-not-required"),
             Wrong("takes the client's word", conf(("use_identity_as_username true\n", "")), "identity-not-used"),
@@ -552,6 +662,7 @@ TABLE = (
         right=(
             Right("short options", as_it_is),
             Right("long options, and more", command(('"-h", host, "-p"', '"--debug", "-V", "mqttv5", "-i", name, "--host", host, "--port"'), ('"-t"', '"-q", "1", "--topic"'))),
+            Right("a user name too, which the broker passes over", command(('"-t"', '"-u", name, "-t"'))),
             Right("paths from elsewhere", command(('f"{name}.key"', f'f"/home/ada/{FOLDER}/{{name}}.key"'))),
         ),
         wrong=(
@@ -560,6 +671,7 @@ TABLE = (
             Wrong("its own port", command(("str(port)", f'"{PLANT.port}"')), "argument-ignored", says="--port"),
             Wrong("its own host", command(('"-h", host', '"-h", "localhost"')), "argument-ignored", says="--host"),
             Wrong("one device for all", command(('f"{name}.crt"', f'"{ONE}.crt"'), ('f"{name}.key"', f'"{ONE}.key"')), "wrong-identity"),
+            Wrong("ends before a value", command(("else words", 'else [*words, "-i"]')), "option-refused", says="ends"),
             Wrong("checks no name", command(('"--cafile"', '"--insecure", "--cafile"')), "name-not-checked"),
             Wrong("in the clear", command((', "--cafile", "root.crt"', "")), "no-tls"),
             Wrong("without a certificate", command(('words += ["--cert", f"{name}.crt", "--key", f"{name}.key"]', "pass")), "no-identity"),
@@ -617,6 +729,11 @@ TABLE = (
             Wrong("of a sibling under our own root", sibling, "stranger-is-ours", _PARTLY),
             Wrong("the same, which brings its chain and gets in", partial(sibling, chain=True), "stranger-is-ours", _PARTLY),
             Wrong("the device's own key", lambda place: keep_stranger(place, with_the_key_of(place, ONE)), "key-shared", _PARTLY),
+            Wrong("the other device's key", lambda place: keep_stranger(place, with_the_key_of(place, OTHER)), "key-shared", _PARTLY, says=OTHER),
+            Wrong("the key of its own authority", stranger_with_its_authoritys_key, "key-shared", _PARTLY),
+            Wrong("of an authority below our intermediate", lambda place: stranger_below(place, authority()[1], 300), "stranger-is-ours", _PARTLY),
+            Wrong("of one below our root that outlives it", lambda place: stranger_below(place, authority()[0], 9000), "stranger-is-ours", _PARTLY),
+            Wrong("of an authority that ran out", stranger_of_the_past, "stranger-has-another-fault", _PARTLY, says="stranger-ca.crt"),
             Wrong("under its own name", lambda place: stranger_named(place, "stranger-1"), "stranger-pretends-nothing", _PARTLY),
             Wrong("for servers", stranger_for_servers, "stranger-has-another-fault", _PARTLY),
             Wrong("another's key", lambda place: put(place, "stranger.key", Key.generate().pem()), "key-mismatch", _PARTLY),
@@ -630,6 +747,7 @@ TABLE = (
             Right("patterns", as_it_is),
             Right("a list of users", rules(USERS)),
             Right("client ids, which are bound to the name", rules(RULES.replace("%u", "%c"), config=CONF + "use_username_as_clientid true\n")),
+            Right("devices that hear themselves, and an operator of two", rules(RULES.replace("pattern write", "pattern readwrite").replace("topic write $P/+/commands/#".replace("$P", PLANT.prefix), "topic write $P/$1/commands/#\ntopic write $P/$2/commands/#"))),
             Right("more than enough, and denials", rules(RULES + "\nuser $1\ntopic deny $P/$2/#\nuser $2\ntopic deny $P/$1/#\n")),
         ),
         wrong=(
@@ -655,6 +773,18 @@ TABLE = (
             Wrong("commands of one level", rules(RULES.replace(f"read {PLANT.prefix}/%u/commands/#", f"read {PLANT.prefix}/%u/commands/+")), "deaf-to-commands", _PARTLY),
             Wrong("settings of its own", rules(RULES + "pattern write $P/%u/settings\n"), "speaks-elsewhere"),
             Wrong("another's status is heard", rules(RULES + "pattern read $P/+/status\n"), "hears-another", _PARTLY),
+            Wrong("a topic of its own that nobody asked for", rules(RULES + "pattern write $P/%u/debug/#\n"), "speaks-elsewhere", says="debug"),
+            Wrong("more levels below its status", rules(RULES.replace("%u/status", "%u/status/#")), "speaks-elsewhere"),
+            Wrong("a corner of the other's telemetry", rules(RULES + "\nuser $1\ntopic write $P/$2/telemetry/deep\n"), "speaks-for-another"),
+            Wrong("a command of three levels", rules(RULES + "\nuser $1\ntopic write $P/$2/commands/report/now\n"), "device-commands"),
+            Wrong("a corner of the other's telemetry is heard", rules(RULES + "\nuser $1\ntopic read $P/$2/telemetry/air/#\n"), "hears-another", _PARTLY),
+            Wrong("calls to everybody", rules(RULES + "pattern read $P/all/#\n"), "hears-another", _PARTLY),
+            Wrong("an operator with settings", rules(RULES + "\nuser $O\ntopic write $P/+/settings\n"), "operator-writes-too-much", _PARTLY),
+            Wrong("an operator of other plants too", rules(RULES + "\nuser $O\ntopic write elsewhere/#\n"), "operator-writes-too-much", _PARTLY),
+            Wrong("a status by client id", rules(RULES.replace("%u/status", "%c/status")), "client-id-believed"),
+            Wrong("commands by client id", rules(RULES.replace("%u/commands", "%c/commands")), "client-id-believed", _PARTLY),
+            Wrong("a user that there is not, who may do all", rules(RULES + "\nuser root\ntopic readwrite #\n"), "user-unknown", _PARTLY, says="root"),
+            Wrong("six hundred rules", rules(RULES + "".join(f"pattern read $P/%u/commands/{n}\n" for n in range(600))), "rules-refused", says="60"),
             Wrong("a line that is none", rules(RULES + "allow everything\n"), "rules-refused"),
             Wrong("a broker that refuses everybody", conf(("believed.crt", "root.crt")), "refuses-everybody"),
         ),

@@ -46,7 +46,9 @@ _HARMLESS = {"protocol mqtt", "per_listener_settings false"}
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 _OLD_TLS = {"tlsv1", "tlsv1.0", "tlsv1.1"}
 _MOST_FILES = 64
-"""Files of a folder of authorities that are looked at."""
+"""Files of a folder of authorities."""
+
+_MOST_RULES = 500
 
 
 def parsed(text: str) -> BrokerConfig:
@@ -59,9 +61,19 @@ def parsed(text: str) -> BrokerConfig:
     try:
         return configuration.parse("\n".join(kept))
     except BrokerConfigError as error:
+        why = f"mosquitto.conf: {error.key}: {error.message.partition(f'{error.key}: ')[2] or error.message}"
+        if error.key in configuration.vocabulary():
+            raise RejectedError(
+                "config-unclear" if error.line else "no-listener",
+                why,
+                expected="lines that every Mosquitto reads in the same way: a listener, and its options below it",
+                advice="an option stands once, below its listener, with one value"
+                if error.line
+                else "which option opens a port?",
+            ) from error
         raise RejectedError(
             "config-refused",
-            f"mosquitto.conf: {error.key}: {error.message.partition(f'{error.key}: ')[2] or error.message}",
+            why,
             expected="options that the notebook lists: a configuration can also run programs",
             advice="look at that option; what do you need it for?",
         ) from error
@@ -191,7 +203,7 @@ def read_rules(work: Work, config: BrokerConfig) -> Acl | None:
         return None
     name = files.inside(config.acl_file)
     try:
-        return rules.parse(files.content(work, name).decode("utf-8", errors="replace"))
+        found = rules.parse(files.content(work, name).decode("utf-8", errors="replace"))
     except AclError as error:
         raise RejectedError(
             "rules-refused",
@@ -199,6 +211,14 @@ def read_rules(work: Work, config: BrokerConfig) -> Acl | None:
             expected="rules that every Mosquitto reads in the same way",
             advice="a line begins with user, topic or pattern; Mosquitto 2.0 drops all rules if it can't read one",
         ) from error
+    if len(found.rules) > _MOST_RULES:
+        raise RejectedError(
+            "rules-refused",
+            f"there are {len(found.rules)} rules",
+            expected=f"{_MOST_RULES} at most: the broker goes through all of them for each message",
+            advice="a pattern speaks for every device at once",
+        )
+    return found
 
 
 def folder_entries(work: Work, name: str) -> list[tuple[str, str]]:
@@ -211,7 +231,14 @@ def folder_entries(work: Work, name: str) -> list[tuple[str, str]]:
     if not any(each.is_symlink() for each in (folder, *folder.parents)) and folder.is_dir():
         links = [entry for entry in folder.iterdir() if entry.is_symlink()]
         found += [(entry.name, entry.readlink().name) for entry in links]
-    return sorted(found)[:_MOST_FILES]
+    if len(found) > _MOST_FILES:
+        raise RejectedError(
+            "too-many-files",
+            f"{name} holds {len(found)} files",
+            expected=f"{_MOST_FILES} at most; your own two authorities are enough",
+            advice="whom does the broker have to believe?",
+        )
+    return sorted(found)
 
 
 def hold_trust(work: Work, listener: Listener) -> None:

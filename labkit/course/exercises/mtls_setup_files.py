@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from labkit.clock import SYSTEM_CLOCK
 from labkit.course.lesson import RejectedError
 from labkit.outcome import Severity
+from labkit.pki import openssl
 from labkit.pki.lint import lint, lint_pair, load
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ HOSTS = ("localhost", "127.0.0.1")
 
 _BEGIN, _END = b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----"
 _KEY = re.compile(rb"-----BEGIN ([A-Z ]{0,20})PRIVATE KEY-----")
+_OTHER_LABEL = re.compile(rb"-----BEGIN ((?:X509|TRUSTED) CERTIFICATE)-----")  # OpenSSL believes these too
 _STRICT = {"path-length-missing", "validity-too-long"}
 """Warnings of the linter that this exercise asks to be mended; the others are forgiven, for verifiers forgive them."""
 
@@ -101,12 +103,35 @@ def certificates(work: Work, name: str) -> list[x509.Certificate]:
     return parsed(content(work, name), name)
 
 
+def handed_out(work: Work, name: str) -> list[x509.Certificate]:
+    """Return the certificates in a file that others are given, which holds no key.
+
+    Raises:
+        RejectedError: It does (`fault` is `key-in-public-file`), or see `parsed`.
+    """
+    if _KEY.search(content(work, name)):
+        raise RejectedError(
+            "key-in-public-file",
+            f"{name} holds a private key beside the certificate",
+            expected="certificates alone: everybody may have them, and nobody the key",
+            advice="a key is in a file of its own, *.key; this one has been seen, so make another",
+        )
+    return certificates(work, name)
+
+
 def parsed(data: bytes, name: str) -> list[x509.Certificate]:
     """Return the certificates in some PEM text.
 
     Raises:
         RejectedError: There is none, or one that can't be read (`fault` is `not-a-certificate`).
     """
+    if other := _OTHER_LABEL.search(data):
+        raise RejectedError(
+            "not-a-certificate",
+            f"{name} has a block that is called {other[1].decode()}",
+            expected="BEGIN CERTIFICATE … END CERTIFICATE: programs differ in what they make of others",
+            advice="openssl x509 writes the usual kind, without -trustout",
+        )
     found = [load(block) for block in _blocks(data)]
     if not found or None in found:
         raise RejectedError(
@@ -137,7 +162,15 @@ def _key_block(data: bytes) -> bytes:
 
 def key(work: Work, name: str) -> PrivateKey:
     """Return the private key in a PEM file: PKCS #8, PKCS #1 or SEC 1, not encrypted."""
-    block = _key_block(content(work, name))
+    data = content(work, name)
+    block = _key_block(data)
+    if len(_KEY.findall(data)) > 1:
+        raise RejectedError(
+            "several-keys",
+            f"{name} holds more than one private key",
+            expected="one key, which belongs to the certificate of the same name",
+            advice="whose is the other one, and who can read it there?",
+        )
     if b"ENCRYPTED" in block:
         raise RejectedError(
             "key-encrypted",
@@ -161,7 +194,7 @@ def key(work: Work, name: str) -> PrivateKey:
 
 def pair(work: Work, name: str) -> Pair:
     """Return the certificate that stands first in `name.crt`, and the key in `name.key`, which belong together."""
-    leaf, private = certificates(work, f"{name}.crt")[0], key(work, f"{name}.key")
+    leaf, private = handed_out(work, f"{name}.crt")[0], key(work, f"{name}.key")
     theirs = private.public_key().public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
@@ -181,7 +214,8 @@ def authorities(work: Work) -> Authorities:
     Raises:
         RejectedError: One is missing, or is not what such an authority should be.
     """
-    roots = certificates(work, "root.crt")
+    roots = handed_out(work, "root.crt")
+    handed_out(work, "intermediate.crt")
     if len(roots) != 1:
         raise RejectedError(
             "root-not-alone",
@@ -201,6 +235,20 @@ def authorities(work: Work) -> Authorities:
     _clean("root.crt", lint_pair(found.root, found.root))
     _clean("intermediate.crt", _linted(found.intermediate, "intermediate"))
     _clean("intermediate.crt", lint_pair(found.intermediate, found.root))
+    if found.intermediate.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length:
+        raise RejectedError(
+            "path-length-too-long",
+            "intermediate.crt may have authorities below it",
+            expected="an intermediate that signs the broker and clients, and no authority",
+            advice="which path length leaves no room for another authority?",
+        )
+    if found.intermediate.subject == found.root.subject:
+        raise RejectedError(
+            "authorities-of-one-name",
+            "root.crt and intermediate.crt have the same name",
+            expected="two authorities that can be told apart: a certificate names its issuer",
+            advice="which of the two would you look for, above a device?",
+        )
     _distinct({"intermediate": found.intermediate}, {"root": found.root})
     return found
 
@@ -217,6 +265,7 @@ def server(work: Work) -> Pair:
     hosts = (work.variant.host, *HOSTS)
     _clean("server.crt", _linted(found.certificate, "server", hosts))
     _clean("server.crt", lint_pair(found.certificate, above))
+    _holds(work, "server", "sslserver")
     return found
 
 
@@ -229,9 +278,38 @@ def clients(work: Work) -> dict[str, Pair]:
         certificate = found[name].certificate
         role = "operator" if name == work.variant.operator else "device"
         _clean(f"{name}.crt", _linted(certificate, role))
-        _named(certificate, name)
+        _named(work, certificate, name)
         _clean(f"{name}.crt", lint_pair(certificate, above))
+        _holds(work, name, "sslclient")
     return found
+
+
+def _holds(work: Work, name: str, purpose: str) -> None:
+    """Ask OpenSSL, as the broker and its clients will, whether a certificate holds up to the root."""
+    leaf, *more = certificates(work, f"{name}.crt")
+    ours = authorities_as_they_are(work)
+    if strangers := [each for each in more if mark(each) not in ours.fingerprints]:
+        raise RejectedError(
+            "chain-of-another",
+            f"behind its own certificate, {name}.crt has that of {strangers[0].subject.rfc4514_string()}",
+            expected="the certificate first; the intermediate may follow",
+            advice="what belongs between this certificate and the root?",
+        )
+    if lint_pair(ours.root, ours.root) or lint_pair(ours.intermediate, ours.root):
+        return  # told where they are asked for
+    paths = [
+        work.scratch.write(f"chain/{stem}.crt", each.public_bytes(serialization.Encoding.PEM))
+        for stem, each in (("leaf", leaf), ("root", ours.root), ("intermediate", ours.intermediate))
+    ]
+    verdict = openssl.verify(paths[0], trust=paths[1], untrusted=paths[2], purpose=purpose, strict=False)
+    if not verdict.ok:
+        where = (name, "intermediate", "root")[min(verdict.depth, 2)]
+        raise RejectedError(
+            "chain-broken",
+            f"{where}.crt: {verdict.text}, says OpenSSL",
+            expected=f"{name}.crt holds up to the root, as an {purpose[3:]}'s",
+            advice="ask it yourself: openssl verify -purpose … -CAfile root.crt -untrusted intermediate.crt …",
+        )
 
 
 def names(work: Work) -> tuple[str, ...]:
@@ -297,8 +375,12 @@ def common_names(certificate: x509.Certificate) -> list[str]:
     return [str(a.value) for a in certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)]
 
 
-def _named(certificate: x509.Certificate, name: str) -> None:
+def _named(work: Work, certificate: x509.Certificate, name: str) -> None:
     found = common_names(certificate)
+    others = {*names(work), work.variant.host, HOSTS[0]} - {name}
+    with suppress(x509.ExtensionNotFound):
+        also = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        found += sorted(others & set(also.get_values_for_type(x509.DNSName)))
     if found != [name]:
         raise RejectedError(
             "wrong-name",

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 UNKNOWN = {"unknown-ca", "decrypt-error"}
 """Reasons to refuse a certificate of an authority that nobody knows."""
 
+_DATES = {"validity-inverted", "validity-expired", "validity-not-begun"}
+
 
 def hold_refusals(who: str, outcome: Outcome, reasons: set[str], fault: str) -> None:
     """Hold an outcome against the refusal that was to be.
@@ -61,8 +63,7 @@ def hold_stranger(work: Work) -> None:
     )
     advice = "one thing wrong, and everything else right: only then does a refusal have one reason"
     keys = {files.public_bytes(ours.root), files.public_bytes(ours.intermediate)}
-    related = not lint_pair(stranger, ours.intermediate) or not lint_pair(authority, ours.root)
-    if files.public_bytes(authority) in keys or related:
+    if files.public_bytes(authority) in keys or _signed_by(ours, stranger) or _signed_by(ours, authority):
         raise RejectedError(
             "stranger-is-ours",
             "the intruder's certificate is of your own authority",
@@ -89,13 +90,13 @@ def hold_stranger(work: Work) -> None:
             expected=f"an intruder that pretends to be {name}",
             advice=advice,
         )
-    if files.public_bytes(stranger) == files.public_bytes(files.certificates(work, f"{name}.crt")[0]):
-        raise RejectedError(
-            "key-shared",
-            f"the intruder has {name}'s own key",
-            expected="a key of its own",
-            advice=advice,
-        )
+    theirs = {"its own authority": authority, "your root": ours.root, "your intermediate": ours.intermediate}
+    theirs |= {who: files.certificates(work, f"{who}.crt")[0] for who in (*files.names(work), "server")}
+    for who, other in theirs.items():
+        if files.public_bytes(stranger) == files.public_bytes(other):
+            raise RejectedError(
+                "key-shared", f"the intruder has the key of {who}", expected="a key of its own", advice=advice
+            )
     if between := [each for each in lint_pair(stranger, authority) if each.rule != "outlives-issuer"]:
         raise RejectedError(
             "stranger-without-authority",
@@ -103,6 +104,22 @@ def hold_stranger(work: Work) -> None:
             expected="stranger-ca.crt signed stranger.crt",
             advice=advice,
         )
+    if old := [each for each in lint(authority, role="root", now=SYSTEM_CLOCK.now()) if each.rule in _DATES]:
+        raise RejectedError(
+            "stranger-has-another-fault",
+            f"stranger-ca.crt: {old[0].message}",
+            expected="an authority that nobody knows, and that is in force",
+            advice=advice,
+        )
+
+
+def _signed_by(ours: files.Authorities, certificate: x509.Certificate) -> bool:
+    """Return whether one of the student's own authorities made a signature, whatever else is wrong with it."""
+    wrong = {"issuer-name", "issuer-signature"}
+    return any(
+        not wrong & {each.rule for each in lint_pair(certificate, above)}
+        for above in (ours.root, ours.intermediate)
+    )
 
 
 def all_refused(work: Work, stage: Stage) -> None:

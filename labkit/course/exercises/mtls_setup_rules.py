@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import secrets
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Literal
 
+from labkit.broker.acl import decide
 from labkit.course.exercises.mtls_setup_stage import PATIENCE, Stage, heard, observed
 from labkit.errors import NotConnectedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from labkit.broker import Acl, Rule
     from labkit.course.exercise import Variant
     from labkit.mqtt import Session
 
 
 _LEAVES = ("telemetry/temperature", "status", "commands/report", "commands/report/interval")
 """Topics of a device, below its name."""
+
+_MOST_PLACES = 40
+"""How many places that the rules name are tried, where nobody may write or hear but somebody can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +108,61 @@ def _operated(prefix: str, one: str, operator: str) -> Iterator[Sentence]:
         yield Sentence("operator-writes-too-much", text, operator, topic, allowed=False, core=False)
 
 
+def _of_rules(acl: Acl, variant: Variant, visitor: str) -> Iterator[Sentence]:
+    """Yield what else must not be, from the places that the rules themselves name: nobody can guess those."""
+    everybody = (*variant.devices, variant.operator, visitor)
+    for topic in dict.fromkeys(chain.from_iterable(_places(rule, everybody) for rule in acl.rules)):
+        for who in everybody:
+            if not _may_write(variant, who, topic) and _allows(acl, who, who, topic, "write"):
+                yield _writes_too_much(variant, who, topic)
+            if not _may_hear(variant, who, topic) and _allows(acl, who, who, topic, "read"):
+                text = f"{who} hears its own commands, and nothing that is not its own"
+                yield Sentence("hears-another", text, "", topic, who, allowed=False, core=False)
+
+
+def _places(rule: Rule, everybody: Sequence[str]) -> Iterator[str]:
+    """Yield topics that a rule is about."""
+    for name in everybody:
+        filled = rule.topic.replace("%u", name).replace("%c", name)
+        for level in (name, "else"):
+            whole = filled.replace("+", level)
+            yield from (whole.replace("#", "more/and-more"), whole.removesuffix("/#").replace("#", "more"))
+
+
+def _may_write(variant: Variant, who: str, topic: str) -> bool:
+    rest = topic.removeprefix(f"{variant.prefix}/").split("/")
+    if who == variant.operator and topic.startswith(f"{variant.prefix}/") and rest[1:2] == ["commands"]:
+        return True
+    own = f"{variant.prefix}/{who}"  # of the operator too, for a pattern speaks of everybody
+    return topic in {f"{own}/status", f"{own}/telemetry"} or topic.startswith(f"{own}/telemetry/")
+
+
+def _may_hear(variant: Variant, who: str, topic: str) -> bool:
+    own = f"{variant.prefix}/{who}"
+    return who == variant.operator or topic == own or topic.startswith((f"{own}/", "$"))
+
+
+def _allows(acl: Acl, who: str, client_id: str, topic: str, access: Literal["read", "write"]) -> bool:
+    return decide(acl, username=who, client_id=client_id, topic=topic, access=access)
+
+
+def _writes_too_much(variant: Variant, who: str, topic: str) -> Sentence:
+    if who == variant.operator:
+        text = f"{who} writes commands, and nothing else"
+        return replace(_no("operator-writes-too-much", text, who, topic), core=False)
+    levels = topic.removeprefix(f"{variant.prefix}/").split("/")
+    if topic.startswith(f"{variant.prefix}/") and levels[1:2] == ["commands"]:
+        return _no("device-commands", f"{who} commands nobody", who, topic)
+    if topic.startswith(f"{variant.prefix}/") and levels[0] in {*variant.devices} - {who}:
+        return _no("speaks-for-another", f"{who} does not write below {levels[0]}", who, topic)
+    return _no("speaks-elsewhere", f"{who} writes nothing outside its own topics", who, topic)
+
+
 def broken(stage: Stage, variant: Variant) -> list[tuple[Sentence, str]]:
     """Return the sentences that do not hold, and what happened instead."""
     told = list(sentences(variant, stage.visitor))
+    if stage.rules is not None:
+        told += islice(_of_rules(stage.rules, variant, stage.visitor), _MOST_PLACES)
     received = _tried(stage, told)
     found = []
     for each in told:
@@ -114,7 +172,20 @@ def broken(stage: Stage, variant: Variant) -> list[tuple[Sentence, str]]:
         elif (each.payload in known) != each.allowed:
             arrived = "arrived" if each.payload in known else "did not arrive"
             found.append((each, f"a message of {each.speaker or 'the judge'} to {each.topic} {arrived}"))
-    return found or _borrowed(stage, variant)
+    return found or _borrowed(stage, variant) or _unknown(stage)
+
+
+def _unknown(stage: Stage) -> list[tuple[Sentence, str]]:
+    """Return rules for users that there are not: whoever gets that name one day has their rights."""
+    rules = stage.rules.rules if stage.rules else ()
+    names = {rule.user for rule in rules if rule.user and rule.access != "deny" and not rule.pattern}
+    return [
+        (
+            Sentence("user-unknown", "rules for your devices and your operator", "", "", core=False),
+            f"the rules give rights to {name!r}, who is none of {', '.join(stage.names)}",
+        )
+        for name in sorted(names - set(stage.names))
+    ]
 
 
 def _tried(stage: Stage, told: list[Sentence]) -> dict[str, set[bytes] | None]:
@@ -150,17 +221,27 @@ def _say(session: Session, topic: str, payload: bytes) -> None:
 def _borrowed(stage: Stage, variant: Variant) -> list[tuple[Sentence, str]]:
     """Try what a device can do under another's client id, with everybody else gone."""
     thief, victim = variant.devices[1], variant.devices[0]
-    topic = f"{variant.prefix}/{victim}/telemetry/temperature"
-    text = f"{thief} does not write {victim}'s telemetry, whatever client id it claims"
-    told = _no("client-id-believed", text, thief, topic)
+    own = f"{variant.prefix}/{victim}"
+    text = f"{thief} neither writes nor hears what is {victim}'s, whatever client id it claims"
+    told = [_no("client-id-believed", text, thief, f"{own}/{leaf}") for leaf in _LEAVES]
+    secret = Sentence("client-id-believed", text, "", f"{own}/commands/report", thief, core=False)
     with observed(stage) as observer:
         try:
             with stage.session(thief, client_id=victim) as session:
-                _say(session, topic, told.payload)
+                _listen(session)
+                observer.publish(secret.topic, secret.payload, timeout=PATIENCE)
+                observer.publish(stage.fence, "fence", timeout=PATIENCE)
+                stolen = heard(session, stage)
+                for each in told:
+                    _say(session, each.topic, each.payload)
         except NotConnectedError:
             return []
+        heard(observer, stage)
         observer.publish(stage.fence, "fence", timeout=PATIENCE)
         known = heard(observer, stage)
-    if known is None or told.payload in known:
-        return [(told, f"under the client id {victim}, {thief}'s message to {topic} arrived")]
+    for each in told:
+        if known is None or each.payload in known:
+            return [(each, f"under the client id {victim}, {thief}'s message to {each.topic} arrived")]
+    if stolen and secret.payload in stolen:
+        return [(secret, f"under the client id {victim}, {thief} heard a message to {secret.topic}")]
     return []

@@ -47,6 +47,7 @@ class Stage:
         visitor: The name of a device that the student knows nothing of.
         observer: The name under which the judge hears everything.
         trust: The student's root: whom clients believe.
+        rules: The student's rules, where the configuration names some.
         broker: The broker.
     """
 
@@ -56,7 +57,7 @@ class Stage:
         self.names = files.names(work)
         self.visitor, self.observer = (f"{word}-{secrets.token_hex(6)}" for word in ("visitor", "judge"))
         self.trust = self._copy("root.crt")
-        rules = configs.read_rules(work, config)
+        self.rules = configs.read_rules(work, config)
         copied, hidden = self._copied(config.listeners[0]), self._hidden()
         self._inner = 0
 
@@ -69,7 +70,7 @@ class Stage:
             )
 
         self.broker = Broker(
-            work.scratch.path("broker"), make_config, acl=self._extended(rules or _EVERYTHING)
+            work.scratch.path("broker"), make_config, acl=self._extended(self.rules or _EVERYTHING)
         )
 
     def __repr__(self) -> str:

@@ -30,12 +30,12 @@ SECONDS = 20
 _LONG = {
     "-c": "--disable-clean-session", "-d": "--debug", "-h": "--host", "-i": "--id", "-k": "--keepalive",
     "-m": "--message", "-p": "--port", "-q": "--qos", "-t": "--topic", "-v": "--verbose",
-    "-V": "--protocol-version", "-C": "-C", "-W": "-W",
+    "-u": "--username", "-V": "--protocol-version", "-C": "-C", "-W": "-W",
 }  # fmt: skip
 _FILES = {"--cafile", "--cert", "--key"}
 _VALUES = {
-    *_FILES, "--host", "--id", "--keepalive", "--message", "--port", "--qos", "--topic", "--protocol-version",
-    "--tls-version", "-C", "-W",
+    *_FILES, "--host", "--id", "--keepalive", "--message", "--port", "--qos", "--topic", "--username",
+    "--protocol-version", "--tls-version", "-C", "-W",
 }  # fmt: skip
 _FLAGS = {"--debug", "--verbose", "--quiet"}
 _MOST_WORDS = 40
@@ -115,7 +115,15 @@ def _options(words: list[str]) -> dict[str, str]:
                 expected=f"each option once, out of: {', '.join(sorted({*_LONG, *_FILES, '--tls-version'}))}",
                 advice="leave it away; what do you need it for?",
             )
-        found[option] = next(rest, "") if option in _VALUES else ""
+        value = next(rest, None) if option in _VALUES else ""
+        if value is None:
+            raise RejectedError(
+                "option-refused",
+                f"it ends with {word}",
+                expected="a value behind it",
+                advice="which of your words is missing?",
+            )
+        found[option] = value
     return found
 
 

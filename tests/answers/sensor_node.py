@@ -83,6 +83,10 @@ class Held:
             "raw": number,
             "backwards": number[::-1],
             "hex": number.hex().encode(),
+            "colons": number.hex(":").encode(),
+            "escapes": "".join(f"\\x{byte:02x}" for byte in number).encode(),
+            "decimals": ", ".join(map(str, number)).encode(),
+            "base64-of-pem": base64.b64encode(pem),
             "array": ", ".join(f"0x{byte:02x}" for byte in number).encode(),
         }[form]
 
@@ -93,6 +97,7 @@ def make(
     *,
     ca: bool = False,
     purpose: x509.ObjectIdentifier | None = ExtendedKeyUsageOID.CLIENT_AUTH,
+    more: tuple[x509.ObjectIdentifier, ...] = (),
     ends: dt.timedelta = 90 * DAY,
     begins: dt.timedelta = -5 * DAY,
     key: Any = None,
@@ -111,7 +116,7 @@ def make(
         .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
     )
     if not ca and purpose:
-        builder = builder.add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
+        builder = builder.add_extension(x509.ExtendedKeyUsage([purpose, *more]), critical=False)
     return Held(builder.sign(by.key if by else key, hashes.SHA256()), key)
 
 
@@ -229,7 +234,8 @@ def patched(old: bytes, new: bytes) -> bytes:
 
 
 RSA = functools.cache(lambda: rsa.generate_private_key(65537, 2048))
-HIDDEN = ("pem", "c-string", "one-line", "headless", "der", "raw", "backwards", "hex", "array")
+HIDDEN = ("pem", "c-string", "one-line", "headless", "der", "raw", "backwards", "hex", "array", "colons", "escapes",
+          "decimals", "base64-of-pem")  # fmt: skip
 IMAGES = (FOLDER, "answers", "elsewhere.bin")
 
 IDENTITY = Answers(
@@ -267,12 +273,15 @@ IDENTITY = Answers(
         Wrong("device-as-root", with_(root=(lone := make()).pem, chain=lone.pem, key=lone.key_pem), "root-wrong"),
         Wrong("authority-key-aboard", put(lambda: flash(partition(None, NvsEntry("identity", "ca_key", "string", middle().key_pem)))), "other-key"),
         Wrong("authority-key-in-a-blob", put(lambda: flash(partition(None, NvsEntry("notes", "x", "blob", root().key_pem.encode())))), "other-key"),
+        Wrong("authority-key-in-der", put(lambda: flash(partition(None, NvsEntry("notes", "x", "blob", middle().wrapped("der"))))), "other-key"),
+        Wrong("authoritys-own-key", of(make(by=middle(), key=middle().key)), "other-key", says="authority"),
         Wrong("two-keys", with_(key=device().key_pem + middle().key_pem), "other-key"),
         Wrong("rogue", put(lambda: flash(partition(texts(h := make(by=stranger()), chain=h.pem)))), "broker-refuses"),
         Wrong("expired", of(make(by=middle(), ends=-DAY)), "broker-refuses", says="expired"),
         Wrong("not-yet-valid", of(make(by=middle(), begins=DAY)), "broker-refuses"),
         Wrong("no-purpose", of(make(by=middle(), purpose=None)), "wrong-purpose"),
         Wrong("server", of(make(by=middle(), purpose=ExtendedKeyUsageOID.SERVER_AUTH)), "wrong-purpose"),
+        Wrong("client-and-server", of(make(by=middle(), more=(ExtendedKeyUsageOID.SERVER_AUTH,))), "wrong-purpose"),
         Wrong("authority-as-device", of(make(by=middle(), ca=True)), "wrong-purpose"),
         Wrong("blob", put(lambda: flash(partition(texts(key=None), NvsEntry("identity", "key", "blob", device().key_pem.encode())))), "value-kind"),
         Wrong("noise", put(lambda: b"\x5a" * 0x30000), "no-table"),
@@ -401,6 +410,7 @@ COMMAND = Answers(
     right=(
         Right("step-by-step", command(), slow=True),
         Right("everything-caught", command(source=OTHER_COMMAND), slow=True),
+        Right("any-bytes-for-text", command(("payload.decode()", "payload.decode('latin-1')"), source=GOOD_COMMAND), slow=True),
         Right("as-the-device-does", command(source=BY_THE_TWIN), slow=True),
     ),
     wrong=(
@@ -415,6 +425,9 @@ COMMAND = Answers(
         Wrong("own-bounds", command(("shortest <= seconds <= longest", "5 <= seconds <= 86400")), "bounds", "partly"),
         Wrong("field-twice", command((", object_pairs_hook=once", "")), "field-twice", "partly"),
         Wrong("other-fields", command(('list(asked) != ["seconds"]', '"seconds" not in asked')), "unknown-field", "partly"),
+        Wrong("any-case", command(('list(asked) != ["seconds"]', '[name.lower() for name in asked] != ["seconds"]'), ('asked["seconds"]', "list(asked.values())[0]")), "unknown-field", "partly"),
+        Wrong("bytes-passed-over", command(("payload.decode()", "payload.decode('utf-8', 'ignore')")), "not-json", "partly"),
+        Wrong("zeros-in-front", code("read_interval", "import re\ndef read_interval(p, a, b):\n    if len(p) > 256: raise ValueError\n    t = p.decode().replace('\\\\u0073', 's').replace('\\\\u0065', 'e')\n    m = re.fullmatch(r'\\s*{\\s*\"seconds\"\\s*:\\s*(\\d+)\\s*}\\s*', t)\n    if m and a <= int(m[1]) <= b: return int(m[1])\n    raise ValueError\n"), "not-json", "partly"),
         Wrong("any-length", command(("len(payload) > 256", "False")), "crashes"),
         Wrong("any-length-and-deep", command(("len(payload) > 256", "len(payload) > 5000")), "too-long", "partly"),
         Wrong("lists-crash", command(("not isinstance(asked, dict) or ", "")), "crashes"),
@@ -526,6 +539,7 @@ EXPIRED = Answers(
         Wrong("tomorrow", late(lambda: make(by=middle(), ends=DAY)), "still-valid"),
         Wrong("not-yet-valid", late(lambda: make(by=middle(), begins=DAY)), "still-valid"),
         Wrong("another-authority", late(lambda: make(by=stranger(), ends=-DAY)), "another-reason", slow=True),
+        Wrong("another-root", late(lambda: make(by=middle(), ends=-DAY), root=stranger().pem), "another-root"),
         Wrong("self-signed", late(lambda: make(ends=-DAY)), "another-reason", slow=True),
         Wrong("another-device", late(lambda: make("sensor-001", middle(), ends=-DAY)), "wrong-name"),
         Wrong("another-key", late(lambda: make(by=middle(), ends=-DAY), key=device().key_pem), "key-mismatch"),

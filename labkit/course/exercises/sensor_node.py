@@ -310,6 +310,13 @@ def _check_expired(work: Work) -> CheckResult:
             expected="one whose time is over",
             advice="labkit.pki.flawed has a function for it; by hand it is openssl x509 -req -days -1.",
         )
+    if late.root != _identity(work, flash).root:
+        raise RejectedError(
+            "another-root",
+            "the device in expired.bin believes another root than the good one",
+            expected="one thing that is different: the date",
+            advice="bench.make_partition(values(late, site), 'expired.bin'): what of it is not as in fctry.bin?",
+        )
     judges = _admitted(work, flash)  # the control: it is not a broker that refuses everybody
     judges.put(flash, values)
     outcome = judges.connected()

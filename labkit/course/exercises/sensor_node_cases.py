@@ -51,6 +51,7 @@ ADVICE = {
     "kind": "JSON has true, texts, fractions and lists too, and Python takes some of them for numbers. type(x) is int.",
     "unknown-field": "One field, spelled like this, and no other: what you don't know may be a typing mistake, or meant for another version.",
     "field-twice": "json.loads keeps the last of two. It has a parameter that is shown the pairs instead.",
+    "not-json": "JSON is UTF-8 by its grammar: no byte, comma or zero too many, and double quotes. What reads it for you?",
     "no-object": "JSON may be a list, a number, a text or null.",
     "too-long": "A device has little memory, and reads 256 bytes. Look at the length before anything else.",
     "client-id-believed": "A client chooses its id, and can choose another's. Which word comes from the certificate?",
@@ -175,7 +176,7 @@ def _commands(source: random.Random, low: int, high: int) -> Iterator[Case]:
         f'[["seconds", {good}]]',
     ):
         yield case(nothing, "no-object")
-    for field in ("minutes", "", "second", "seconds "):
+    for field in ("minutes", "", "second", "seconds ", "Seconds", "SECONDS"):
         yield case(f'{{"{field}": {good}}}', "unknown-field")
     yield case("{}", "unknown-field")
     yield case(f'{{"seconds": {good}}}'.ljust(LONGEST_PAYLOAD + 1), "too-long")
@@ -186,8 +187,12 @@ def _commands(source: random.Random, low: int, high: int) -> Iterator[Case]:
         b"\x00",
         f'{{"seconds": {good}'.encode(),
         f'{{"seconds": {good}}}}}'.encode(),
+        f'{{"seconds": {good}}}'.encode() + b"\xff",
+        f'{{"sec\xffonds": {good}}}'.encode("latin-1"),
+        f"{{'seconds': {good}}}".encode(),
+        *(f'{{"seconds": {number}}}'.encode() for number in (f"0{good}", f"+{good}", hex(good), f"{good},")),
     ):
-        yield case(broken, "no-object")
+        yield case(broken, "not-json")
     yield case("[" * 100_000, "too-long")
     yield case('{"seconds":' + "9" * 5000 + "}", "bounds")
 

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from labkit.board.nor_flash import SIZE
+from labkit.course.evidence import key_in
 from labkit.course.lesson import RejectedError
 from labkit.errors import FormatError
 from labkit.firmware import NvsEntry, read_image
@@ -166,6 +167,13 @@ def read_identity(values: Mapping[tuple[str, str], NvsEntry], device: str) -> Id
     root = _root(_certificates(layout.ROOT, _text(values, layout.ROOT)))
     key = _key(_text(values, key_name))
     _verify_leaf(chain[0], key, device)
+    if any(one.public_key() == key.public_key() for one in (root, *chain) if _is_authority(one)):
+        raise RejectedError(
+            "other-key",
+            "identity/key is the key of an authority",
+            expected="a key of the device's own",
+            advice="Whoever reads this flash can sign for any device. Which key stays at home?",
+        )
     _verify_no_other_key(values, key_name)
     return Identity(tuple(chain), key, root)
 
@@ -280,12 +288,13 @@ def _verify_leaf(leaf: x509.Certificate, key: Any, device: str) -> None:
         purposes = list(leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
     except x509.ExtensionNotFound:
         purposes = []
-    if ExtendedKeyUsageOID.CLIENT_AUTH not in purposes or _is_authority(leaf):
+    too_many = {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
+    if ExtendedKeyUsageOID.CLIENT_AUTH not in purposes or too_many & set(purposes) or _is_authority(leaf):
         raise RejectedError(
             "wrong-purpose",
-            "the device's certificate is not for a client",
-            expected="extended key usage clientAuth, and no authority",
-            advice="Without a purpose it would do for a server too: the device could play broker.",
+            "the device's certificate is not for a client alone",
+            expected="extended key usage clientAuth, no other, and no authority",
+            advice="Without a purpose, or with both, it would do for a server too: the device could play broker.",
         )
 
 
@@ -295,7 +304,8 @@ def _verify_no_other_key(values: Mapping[tuple[str, str], NvsEntry], own: str) -
         if not isinstance(content, bytes):
             continue
         blocks = pem_in(content).get("key", "").count("-----BEGIN")
-        if blocks > (1 if (space, name) == (layout.IDENTITY, own) else 0):
+        its_own = (space, name) == (layout.IDENTITY, own)
+        if blocks > 1 or (not its_own and (blocks or key_in(content))):
             raise RejectedError(
                 "other-key",
                 f"{space}/{name} holds a private key that the device does not need",
@@ -314,7 +324,11 @@ def verify_no_secret(flash: Flash, identity: Identity) -> None:
     """
     rest = flash.rest
     dense = _SPACE.sub(b"", rest)
-    if "key" in pem_in(rest) or any(form in rest or form in dense for form in _forms(identity.key)):
+    if (
+        "key" in pem_in(rest)
+        or key_in(rest)
+        or any(form in rest or form in dense for form in _forms(identity.key))
+    ):
         raise RejectedError(
             "key-in-image",
             f"a private key lies outside of {layout.PARTITION}, with what all devices share",
@@ -340,6 +354,8 @@ def _forms(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> Iterator[byte
     yield from (secret, secret[::-1], secret.hex().encode(), secret.hex().upper().encode())
     yield b",".join(b"0x%02x" % byte for byte in secret)
     yield b",".join(b"0x%02X" % byte for byte in secret)
+    yield from (b"".join(b"\\x%02x" % byte for byte in secret), b":".join(b"%02x" % byte for byte in secret))
+    yield b",".join(b"%d" % byte for byte in secret)
     for shift in range(3):  # wherever it begins in a DER structure
         coded = base64.b64encode(bytes(shift) + secret)
         yield coded[4:-4]

@@ -166,6 +166,16 @@ def test_names_agree() -> None:
             assert set(named) == {f"${{{name}:-{base}}}"}
 
 
+def test_our_images_are_made_here_and_once() -> None:
+    """No registry is asked for an image of ours, not even one on this machine, and no image is built twice at a time."""
+    found = [
+        one for path in COMPOSE for one in services(path).values() if one["image"].startswith("localhost/")
+    ]
+    assert all(one["pull_policy"] == "never" for one in found)
+    built = [one["image"] for one in found if "build" in one]
+    assert sorted(built) == sorted({one["image"] for one in found})
+
+
 def test_the_build_context_holds_no_keys() -> None:
     """What engines are sent begins with nothing, and adds sources only."""
     lines = [

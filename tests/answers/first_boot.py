@@ -121,6 +121,8 @@ TOKENS = Answers(
         Wrong("list", tokens(("return office", "return list(office"), ('["tokens"]', '["tokens"].values())')), "not-by-device"),
         Wrong("first-only", tokens(('"device_ids": devices', '"device_ids": devices[:1]')), "not-by-device"),
         Wrong("twice", tokens(("    return", '    office.call("POST", "/tokens", {"device_ids": devices, "hours": hours})\n    return')), "several-tokens"),
+        Wrong("one-more", tokens(("    return", '    office.call("POST", "/devices", {"devices": [{"device_id": "spare-" + devices[0]}]})\n    office.call("POST", "/tokens", {"device_ids": ["spare-" + devices[0]], "hours": hours})\n    return')), "other-devices", says="spare"),
+        Wrong("rounded-to-nothing", tokens(('"hours": hours', '"hours": round(hours, 2)')), "raises", says="hours"),
         Wrong("mixed-up", code("make_tokens", MAKE.replace("return ", "t = ") + "    return dict(zip(t, [*list(t.values())[1:], *list(t.values())[:1]]))\n"), "another-device"),
         Wrong("one-for-all", code("make_tokens", MAKE.replace("return ", "t = ") + "    return dict.fromkeys(t, list(t.values())[0])\n"), "another-device"),
         Wrong("invented", code("make_tokens", MAKE.replace("return ", "t = ") + "    return {d: 'labtok_' + 'A' * 43 for d in devices}\n"), "another-device"),
@@ -195,6 +197,22 @@ def shared_key(place: Place) -> None:
     program(("Key.generate().pem().decode()", repr(pem)))(place)
 
 
+DERIVED = """
+import hashlib
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+def made(seed):
+    key = ec.derive_private_key(int.from_bytes(hashlib.sha256(seed.encode()).digest()) >> 1, ec.SECP256R1())
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+"""
+
+
+def derived(seed: str) -> Callable[[Place], None]:
+    """A program that works its key out of something that others know."""
+    return program(("Key.generate().pem().decode()", f"made({seed}).decode()"), source=DERIVED + BOOT)
+
+
 FIRST = Answers(
     "first-boot.3",
     right=(
@@ -215,6 +233,8 @@ FIRST = Answers(
         Wrong("another-key-stored", program(('    device.erase("token")', '    device.store("key", Key.generate().pem().decode())\n    device.erase("token")'), ("device.connect()", "pass")), "pair-mismatch"),
         Wrong("never-connects", program(("    device.connect()\n", "")), "not-connected"),
         Wrong("shared-key", shared_key, "raises"),
+        Wrong("key-of-the-id", derived("device.id"), "key-foreseen"),
+        Wrong("key-of-the-token", derived("token"), "key-foreseen"),
         Wrong("sends-the-key", program(("make_request(key, device.id)", "key.pem() + make_request(key, device.id)")), "raises"),
         Wrong("weak-key", program(("Key.generate()", "Key.generate('rsa1024')")), "raises"),
         Wrong("public-key-stored", program(('device.store("key", Key.generate().pem().decode())', 'device.store("key", "none")')), "raises"),
@@ -240,6 +260,7 @@ LATER = Answers(
         Wrong("connects-once", program(("    device.connect()\n", ""), ("make_request(key, device.id)))\n", "make_request(key, device.id)))\n        device.connect()\n")), "not-connected"),
         Wrong("by-token", program(('if device.load("chain") is None', 'if device.load("token") or True')), "raises", says="later boot"),
         Wrong("key-made-anew", program(("def boot(device):\n", "def boot(device):\n    if not device.load('token'): device.store('key', Key.generate().pem().decode())\n"), ("    device.connect()\n", "    try: device.connect()\n    except Exception: pass\n")), "store-changed"),
+        Wrong("waits-for-ever-without-anything", program(('raise RuntimeError("neither an identity nor a token")', "\n            while True: device.load('token')")), "hangs", "partly", slow=True),
         Wrong("silent-without-anything", program(('raise RuntimeError("neither an identity nor a token")', "return")), "no-error", "partly"),
         Wrong("does-nothing", code("boot", "def boot(device):\n    pass\n"), "key-not-stored"),
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
@@ -72,6 +73,7 @@ def _verify_ran(reply: Reply | None, when: str, *, share: float = 0.0) -> None:
             f"{when}: {reply.error}",
             expected="a program that comes to its end",
             advice="Does it wait for something, or try for ever?",
+            share=share,
         )
     raise RejectedError(
         "raises",
@@ -152,12 +154,31 @@ def _check_first(work: Work) -> CheckResult:
         return _no_boot()
     stage = stage_of(work)
     devices = _first(work, stage, boot)
+    _verify_unforeseen(stage, boot)
     steps = devices[0].steps
     for number, step in enumerate(steps[:_MOST_CUTS], start=1):
         _survives(stage, boot, number, step)
     return CheckResult(
         PASSED, observed=f"{DEVICES} devices enrolled; the power may fail behind {', '.join(steps)}"
     )
+
+
+def _verify_unforeseen(stage: Stage, boot: Answer) -> None:
+    """Boot a device and a copy of all that the factory knows of it: its key must not be the same."""
+    name = f"unit-{secrets.token_hex(6)}"
+    token = stage.office.token(name)
+    keys = []
+    for _ in range(2):
+        device = stage.new_device(name, token=token)
+        switched_on(boot, device)
+        keys.append(device.stored.get("key"))
+    if keys[0] is not None and keys[0] == keys[1]:
+        raise RejectedError(
+            "key-foreseen",
+            "two devices with the same id and the same token made the same key",
+            expected="a key that nobody can work out, whatever they know of the device",
+            advice="What does your program make the key of? The factory knows the id and the token; who else?",
+        )
 
 
 def _survives(stage: Stage, boot: Answer, number: int, step: str) -> None:
@@ -239,6 +260,8 @@ def _verify_nothing_to_do(stage: Stage, boot: Answer) -> None:
     device = stage.new_device()
     device.wipe()
     reply = switched_on(boot, device)
+    if reply is not None and reply.error and not reply.kinds:
+        _verify_ran(reply, "without token and identity", share=0.5)
     if reply is not None and not reply.error:
         raise RejectedError(
             "no-error",

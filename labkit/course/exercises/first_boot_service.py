@@ -162,13 +162,17 @@ def check_tokens(work: Work) -> CheckResult:
 
 
 def _made(stage: Stage, answer: Answer, names: list[str], hours: float) -> dict[str, str]:
-    reply = answer.converse(stage.counter, ("call",), arguments=(names, hours), seconds=SECONDS)
+    counter = stage.counter
+    reply = answer.converse(counter, ("call",), arguments=(names, hours), seconds=SECONDS)
     if reply.error:
+        aside = "hours" in reply.error
         raise RejectedError(
             "raises" if reply.kinds else "hangs",
             f"make_tokens(office, {names}, {hours}): {reply.error}"[:300],
             expected="the tokens, by device",
-            advice="The registry does not know these devices yet. Does your function take them in first?",
+            advice="hours may be a fraction: hand it on as it is."
+            if aside
+            else "The registry does not know these devices yet. Does your function take them in first?",
         )
     tokens = reply.value
     if (
@@ -186,6 +190,13 @@ def _made(stage: Stage, answer: Answer, names: list[str], hours: float) -> dict[
             f"it returned {shown}",
             expected="a dict with a token, a text, for each device",
             advice="Which part of the reply has the tokens?",
+        )
+    if more := sorted(counter.asked_for - set(names)):
+        raise RejectedError(
+            "other-devices",
+            f"it also had a token made for {', '.join(more)[:80]}",
+            expected="tokens for the devices that it was given, and for nobody else",
+            advice="A token that nobody asked for is an identity for whoever has it.",
         )
     return tokens
 

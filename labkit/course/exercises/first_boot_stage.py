@@ -45,14 +45,22 @@ _kept: list[Stage] = []
 
 
 class Counter:
-    """What an operator's program sees of the service."""
+    """What an operator's program sees of the service.
+
+    Attributes:
+        asked_for: The devices for which it had tokens made.
+    """
 
     def __init__(self, office: ProvisioningSite) -> None:
         self._office = office
+        self.asked_for: set[str] = set()
 
     def call(self, method: str, path: str, value: Any = None) -> Any:
         """Ask the service as an operator."""
-        return self._office.operator.call(method, path, value)
+        reply = self._office.operator.call(method, path, value)
+        if isinstance(reply, dict):
+            self.asked_for |= set(reply.get("tokens") or ())
+        return reply
 
 
 class Stage:

@@ -100,7 +100,7 @@ def _mark(item: str, text: str) -> tuple[Verdict, str]:
             expected="pass, fail or n.a., then a colon and what you saw",
             advice='like "fail: port 1883 answers without TLS"',
         )
-    if verdict is Verdict.FAIL and len(re.findall(r"\w+", evidence)) < LEAST_WORDS:
+    if verdict is Verdict.FAIL and len(re.findall(r"[^\W_]{2,}", evidence)) < LEAST_WORDS:
         raise RejectedError(
             "mark-without-evidence",
             f"{item} is marked fail, and nothing says why",

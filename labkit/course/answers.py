@@ -13,7 +13,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labkit.course.answering import READY, rich
+from labkit.course.clearing import temporary
 from labkit.errors import GraderFaultError, LabError, NotebookError
 from labkit.workspace import make_folder, write_atomic
 
@@ -149,8 +149,8 @@ class Answer:
     ) -> list[Reply]:
         message = json.dumps({"source": self.source, "name": self.name, **asked})
         with (
-            tempfile.TemporaryDirectory(prefix="labkit-answer-") as folder,
-            _child(Path(folder), seconds) as (child, late),
+            temporary("labkit-answer-") as folder,
+            _child(folder, seconds) as (child, late),
         ):
             while (said := _heard(child, message, len(theres))) is not None:
                 if isinstance(said, list):

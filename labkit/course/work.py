@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import stat
 import tempfile
 from contextlib import AbstractContextManager, ExitStack, suppress
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from labkit.course.answers import Answer
+from labkit.course.clearing import remove
 from labkit.course.exercise import Exercise
 from labkit.errors import AnswerUnreadableError, NotebookError
 from labkit.workspace import Workspace
@@ -87,7 +87,7 @@ class Work:
         """A workspace of the judge's own, empty at first and removed at the end."""
         if self._scratch is None:
             folder = Path(tempfile.mkdtemp(prefix="labkit-judge-"))
-            self._resources.callback(shutil.rmtree, folder, ignore_errors=True)
+            self._resources.callback(remove, folder)
             self._scratch = Workspace.open(folder / "w")
         return self._scratch
 

@@ -6,7 +6,6 @@ import datetime as dt
 import hashlib
 import json
 import math
-import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import labkit
 from labkit.clock import Deadline
+from labkit.course.clearing import remove
 from labkit.course.grading import execution, intake, judging, packs, results
 from labkit.course.grading.confined import Limits, end_all
 from labkit.course.grading.execution import Patience
@@ -141,6 +141,8 @@ class Batch:
             return self._row(submission, FAULT, f"the grader could not work on it: {error.strerror or error}")
         except LabError as error:
             return self._row(submission, FAULT, f"the grader could not work on it: {error.message}")
+        except Exception as error:  # noqa: BLE001 - a mistake of ours; nobody's submission stops the others
+            return self._row(submission, FAULT, f"the grader met a mistake of its own: {error!r}"[:200])
 
     def _graded(self, submission: Submission, place: str, folder: Path) -> Result:
         kept = results.load(folder / "result.json")
@@ -159,13 +161,13 @@ class Batch:
         try:
             result = self._executed(submission, place, folder)
         except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove(folder)
             raise
         self.on_event(place, submission.exercise, DONE)
         return self._saved(result, folder)
 
     def _executed(self, submission: Submission, place: str, folder: Path) -> Result:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove(folder)
         make_folder(folder, private=True)
         exercise = self._exercises.get(submission.exercise)
         if exercise is None:
@@ -198,7 +200,7 @@ class Batch:
         if odd := execution.keep_plain_files(lab / "workspace", limit=self.rules.limits.disk):
             notes.append(odd)
         for name in ("notebook", "home", "tmp"):
-            shutil.rmtree(lab / name, ignore_errors=True)
+            remove(lab / name)
         self._unpack(submission, folder / "pack")
         write_atomic(folder / _SEALED, "")
         self.on_event(place, submission.exercise, JUDGING)

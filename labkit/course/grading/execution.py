@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import stat
 import sys
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labkit.clock import Stopwatch
+from labkit.course.clearing import remove
 from labkit.course.grading.confined import Confined, Limits, fresh_name
 from labkit.course.grading.results import Run
 from labkit.course.grading.sandbox import LAB, TMP, View, base_env
@@ -31,6 +31,7 @@ _OWN_TIME = 30.0
 
 MOST_ERRORS = 50
 _MOST_FILES = 5000
+_LONGEST_PATH = 1000  # characters below the workspace; nobody's answer lies so deep
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ def execute(
     """
     watch = Stopwatch()
     for name in ("workspace", "notebook", "home", "tmp"):
-        shutil.rmtree(folder / name, ignore_errors=True)
+        remove(folder / name)
     for name in ("notebook", "home", "tmp"):
         make_folder(folder / name, private=True)
     inside = Path(LAB) if sandbox.confines else folder
@@ -211,7 +212,7 @@ def keep_plain_files(folder: Path, *, limit: int) -> str:
     ):  # whoever fills a disk keeps the small files, the answers
         total += size
         if total > limit or number >= _MOST_FILES:
-            _remove(path)
+            remove(path)
             removed.append(str(path.relative_to(folder)))
     return f"left out of what is judged: {', '.join(sorted(removed)[:5])}" if removed else ""
 
@@ -227,7 +228,10 @@ def _plain_files(folder: Path) -> tuple[list[str], list[tuple[int, Path]]]:
         for entry in list(os.scandir(place)):
             path = Path(entry.path)
             if entry.name in _LEFT_OUT:
-                _remove(path)
+                remove(path)
+            elif len(str(path.relative_to(folder))) > _LONGEST_PATH:
+                remove(path)
+                removed.append(f"{str(path.relative_to(folder))[:40]}…")
             elif entry.is_dir(follow_symlinks=False):
                 waiting.append(path)
             else:
@@ -236,17 +240,9 @@ def _plain_files(folder: Path) -> tuple[list[str], list[tuple[int, Path]]]:
                 if stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
                     plain.append((found.st_size, path))
                 else:
-                    _remove(path)
+                    remove(path)
                     removed.append(str(path.relative_to(folder)))
     return removed, plain
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with contextlib.suppress(OSError):
-            path.unlink()
 
 
 def keep_notebook(executed: str, path: Path) -> None:

@@ -12,7 +12,6 @@ import importlib.util
 import json
 import os
 import secrets
-import shutil
 import signal
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from labkit.course.clearing import remove
 from labkit.course.grading.results import Verdict, verdict
 from labkit.course.lesson import FAILED, CheckResult
 from labkit.errors import GraderFaultError, ToolMissingError
@@ -192,7 +192,7 @@ def _one_judge(
                 patience = seconds if "begin" in found or "result" in found else patience
             exceeded = judge.exceeded
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        remove(scratch)
     if not ready:
         raise GraderFaultError(
             f"The judge did not start ({exceeded or 'it ended at once'}).",

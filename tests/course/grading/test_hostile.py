@@ -27,11 +27,13 @@ FLOODS = "for _ in range(400): print('x' * 100_000)"
 BIG = "print('x' * (70 << 20))"
 FORKS = "import os\nwhile True: os.fork()"
 FILLS = "n = 0\nwhile True:\n    n += 1\n    (ws / f'{n}').write_bytes(bytes(4 << 20))"
+DIGS = "import os\nos.chdir(ws)\nfor _ in range(3000):\n    os.mkdir('d' * 200)\n    os.chdir('d' * 200)"
 
 CASES = {
     # student: cell, status, a word of the reason, points of what was done before it and after it
     "hangs": (HANGS, "graded", "", 5),
     "deaf": (DEAF, "stopped", "could not be interrupted", 2),
+    "digs": (DIGS, "graded", "", 5),
     "dies": (DIES, "stopped", "ended its own kernel", 2),
     "floods": (FLOODS, "graded", "", 5),
     "big": (BIG, None, "", None),
@@ -41,7 +43,7 @@ CASES = {
 
 
 def test_each_ends_in_its_row_and_stops_nobody(sandbox: Sandbox, tmp_path: Path) -> None:
-    """Hanging, deaf, dying, flooding, forking and filling notebooks; what they did before counts; nothing is left."""
+    """Hanging, deaf, dying, flooding, digging, forking and filling notebooks; what they did before counts; nothing is left."""
     folder = tmp_path / "s"
     for student, (cell, *_) in CASES.items():
         give(folder, student, PLAN, cell, DOUBLE)

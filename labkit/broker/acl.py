@@ -193,6 +193,26 @@ def decide_subscription(
     )
 
 
+def places(acl: Acl, names: Iterable[str]) -> list[str]:
+    """Return topics that rules speak of, for whoever tries them: what a rule too many allows, nobody guesses.
+
+    Args:
+        acl: The list.
+        names: User names, which are also client ids; they are filled into patterns, and for `+`.
+    """
+    found: list[str] = []
+    for rule in acl.rules:
+        for name in names:
+            filled = rule.topic.replace("%u", name).replace("%c", name)
+            for level in (name, "else"):
+                whole = filled.replace("+", level)
+                found += [
+                    whole.replace("#", "more/and-more"),
+                    whole.removesuffix("/#").replace("#", "more"),  # "a/#" matches "a" too
+                ]
+    return list(dict.fromkeys(found))
+
+
 def _overlap(one: str, other: str) -> bool:
     """Return whether there may be a topic that both filters match."""
     ours, theirs = one.split("/"), other.split("/")

@@ -227,6 +227,7 @@ TABLE = (
         touches=(),
         right=(
             Right("the course's", ruling(*DEVICE_ACL.rules)),
+            Right("more topics of its own", ruling(*DEVICE_ACL.rules, for_all("write", "devices/%u/debug/#"))),
             Right("wider eyes, and topics level by level", ruling(
                 Rule("read", "devices/#", user="admin"), Rule("readwrite", "devices/+/commands/#", user="admin"),
                 for_all("readwrite", "devices/%c/telemetry/#"), for_all("write", "devices/%c/status"),
@@ -245,6 +246,9 @@ TABLE = (
                   "too-wide", says="and yet"),
             Wrong("everybody reads everybody's telemetry", ruling(*DEVICE_ACL.rules, for_all("read", "devices/+/telemetry/#")),
                   "too-wide", says="and yet"),
+            Wrong("everybody speaks elsewhere", ruling(*DEVICE_ACL.rules, for_all("write", "elsewhere/#")), "too-wide", says="elsewhere"),
+            Wrong("one device in a corner of another's", ruling(
+                *DEVICE_ACL.rules, Rule("write", "devices/sensor-1/config/deep", user="sensor-001")), "too-wide", says="deep"),
             Wrong("one device alone", ruling(
                 *OPERATOR, *(Rule(rule.access, rule.topic.replace("%u", name), user=name)
                              for name in ("sensor-001", "sensor-002") for rule in DEVICE_ACL.rules[2:])),
@@ -273,6 +277,10 @@ TABLE = (
             Wrong("may write too", auditing(Rule("readwrite", "devices/#", user="auditor")), "auditor-speaks"),
             Wrong("may command", auditing(Rule("read", "devices/#", user="auditor"),
                                           Rule("write", "devices/+/commands/#", user="auditor")), "auditor-speaks"),
+            Wrong("speaks in a corner", auditing(Rule("read", "devices/#", user="auditor"),
+                                                 Rule("write", "devices/sensor-001/debug", user="auditor")), "auditor-speaks", says="debug"),
+            Wrong("something for a sensor too", auditing(Rule("read", "devices/#", user="auditor"),
+                                                         Rule("read", "other/#", user="sensor-001")), "others-changed", says="other/"),
             Wrong("for everybody", auditing(Rule("read", "devices/#", pattern=True)), "others-changed"),
             Wrong("for clients without a name", auditing(Rule("read", "devices/#")), "auditor-deaf"),
             Wrong("instead of the operator", ruling(

@@ -5,17 +5,17 @@ from __future__ import annotations
 import secrets
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from itertools import chain, islice
+from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
-from labkit.broker.acl import decide
+from labkit.broker.acl import decide, places
 from labkit.course.exercises.mtls_setup_stage import PATIENCE, Stage, heard, observed
 from labkit.errors import NotConnectedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
-    from labkit.broker import Acl, Rule
+    from labkit.broker import Acl
     from labkit.course.exercise import Variant
     from labkit.mqtt import Session
 
@@ -111,22 +111,13 @@ def _operated(prefix: str, one: str, operator: str) -> Iterator[Sentence]:
 def _of_rules(acl: Acl, variant: Variant, visitor: str) -> Iterator[Sentence]:
     """Yield what else must not be, from the places that the rules themselves name: nobody can guess those."""
     everybody = (*variant.devices, variant.operator, visitor)
-    for topic in dict.fromkeys(chain.from_iterable(_places(rule, everybody) for rule in acl.rules)):
+    for topic in places(acl, everybody):
         for who in everybody:
             if not _may_write(variant, who, topic) and _allows(acl, who, who, topic, "write"):
                 yield _writes_too_much(variant, who, topic)
             if not _may_hear(variant, who, topic) and _allows(acl, who, who, topic, "read"):
                 text = f"{who} hears its own commands, and nothing that is not its own"
                 yield Sentence("hears-another", text, "", topic, who, allowed=False, core=False)
-
-
-def _places(rule: Rule, everybody: Sequence[str]) -> Iterator[str]:
-    """Yield topics that a rule is about."""
-    for name in everybody:
-        filled = rule.topic.replace("%u", name).replace("%c", name)
-        for level in (name, "else"):
-            whole = filled.replace("+", level)
-            yield from (whole.replace("#", "more/and-more"), whole.removesuffix("/#").replace("#", "more"))
 
 
 def _may_write(variant: Variant, who: str, topic: str) -> bool:

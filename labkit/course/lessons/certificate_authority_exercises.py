@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64decode
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -69,6 +70,7 @@ TOP = _link("Root CA", "Root CA", "k-root", "k-root", ca=True, pathlen=None)
 
 _DEPUTY = _link("Deputy CA", "Device CA", "k-deputy", "k-device-ca", ca=True, pathlen=None)
 _BELOW_DEPUTY = LEAF | {"issuer": "Deputy CA", "signed_with": "k-deputy"}
+_THIRD = _link("Third CA", "Deputy CA", "k-third", "k-deputy", ca=True, pathlen=None)
 _BY_SENSOR = _link("sensor-002", "sensor-001", "k-other", "k-leaf", ca=False, pathlen=None)
 _RENAMED = TOP | {"subject": "Other CA", "issuer": "Other CA"}
 _WIDE = MIDDLE | {"pathlen": 1}
@@ -106,6 +108,10 @@ CHAINS = tuple(
         ("signed by a device", [_BY_SENSOR, LEAF, MIDDLE | {"pathlen": 3}, TOP], ["k-root"], "anybody-signs"),
         ("an intermediate that is no authority", [LEAF, _PLAIN, TOP], ["k-root"], "anybody-signs"),
         ("one authority more than pathlen allows", [_BELOW_DEPUTY, _DEPUTY, MIDDLE, TOP], ["k-root"], "any-length"),
+        ("two more than pathlen allows, though it allows one",
+         [_BELOW_DEPUTY | {"issuer": "Third CA", "signed_with": "k-third"}, _THIRD, _DEPUTY, _WIDE, TOP], ["k-root"], "any-length"),
+        ("a signature of another key, between authorities",
+         [_BELOW_DEPUTY, _DEPUTY | {"signed_with": "k-else"}, _WIDE, TOP], ["k-root"], "names-alone"),
         ("the root's own pathlen", [LEAF, MIDDLE, TOP | {"pathlen": 0}], ["k-root"], "any-length"),
         ("the right key under another name", [LEAF, MIDDLE, _RENAMED], ["k-root"], "keys-alone"),
         ("the links are in another order", [LEAF, TOP, MIDDLE], ["k-device-ca"], "any-order"),
@@ -115,7 +121,7 @@ CHAINS = tuple(
 
 
 def _check_holds(lab: Lab) -> CheckResult:
-    """Show the reader's function twenty chains."""
+    """Show the reader's function all chains."""
     return questioned(
         lab, "holds", CHAINS,
         expected="True where names and keys fit, every signer is an authority within its pathlen, and the last key is believed",
@@ -136,6 +142,11 @@ def _check_holds(lab: Lab) -> CheckResult:
 
 _PASSPHRASES = (b"correct horse battery staple", "Schlüssel für den Tresor".encode())
 _PBES2 = bytes.fromhex("06092a864886f70d01050d")  # RFC 8018 §A.4, in DER
+_PBKDF2 = re.compile(
+    rb"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x05\x0c\x30.\x04.{1,64}?\x02([\x01-\x04])", re.DOTALL
+)
+"""The parameters of PBKDF2 in DER: a salt, then how long the number of rounds is."""
+_LEAST_ROUNDS = 1000  # RFC 8018 §4.2; what openssl does is 2048
 
 
 def _check_locked(lab: Lab) -> CheckResult:
@@ -194,8 +205,11 @@ def _opens(pem: bytes, passphrase: bytes | None) -> Any:
 
 def _slow(pem: bytes) -> bool:
     """Return whether the key comes from the passphrase by PBES2, which is made to be slow."""
-    body = b"".join(line for line in pem.splitlines() if line and not line.startswith(b"-"))
-    return _PBES2 in b64decode(body)[:32]
+    body = b64decode(b"".join(line for line in pem.splitlines() if line and not line.startswith(b"-")))
+    if _PBES2 not in body[:32]:
+        return False
+    found = _PBKDF2.search(body)
+    return found is None or int.from_bytes(body[found.end() : found.end() + found[1][0]]) >= _LEAST_ROUNDS
 
 
 MORE = (
@@ -215,7 +229,7 @@ MORE = (
     ),
     Check(
         "certificate-authority.4",
-        "holds() judges twenty chains as a verifier does",
+        "holds() judges many chains as a verifier does",
         (
             "itertools.pairwise(chain) gives each link together with the one that signed it.",
             "Four questions for each pair: name, key, may it sign at all, and how many stand below it?",

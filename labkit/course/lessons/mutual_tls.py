@@ -6,7 +6,7 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from labkit.broker import Acl, Rule, decide
-from labkit.broker.acl import parse
+from labkit.broker.acl import parse, places
 from labkit.course.lab import ready_authority, running_broker
 from labkit.course.lesson import Check, CheckResult, Claim, Lesson, Prediction
 from labkit.course.lessons.mutual_tls_exercises import MORE
@@ -211,10 +211,12 @@ def _check_decisions(lab: Lab) -> CheckResult:
     )  # fmt: skip
 
 
+_DEVICES = ("sensor-001", "sensor-1", "pump-7")
+
+
 def _needed_and_forbidden() -> Iterator[tuple[bool, str, str, str]]:
     """Yield what follows from the seven sentences: whether it must be allowed, who, does what, to which topic."""
-    devices = ("sensor-001", "sensor-1", "pump-7")
-    for user, other in product(devices, (*devices, "sensor-10")):
+    for user, other in product(_DEVICES, (*_DEVICES, "sensor-10")):
         for rest in ("telemetry/temperature", "telemetry/hall/2/humidity", "status"):
             yield user == other, user, "write", f"devices/{other}/{rest}"
             if user != other:
@@ -222,7 +224,7 @@ def _needed_and_forbidden() -> Iterator[tuple[bool, str, str, str]]:
         for rest in ("commands/open-valve", "commands/valve/2/open"):
             yield False, user, "write", f"devices/{other}/{rest}"
             yield user == other, user, "read", f"devices/{other}/{rest}"
-    for user, access in product(devices, ("write", "read")):
+    for user, access in product(_DEVICES, ("write", "read")):
         yield False, user, access, "plant/all/stop"
     for rest in ("telemetry/t", "status", "commands/x"):
         yield True, "admin", "read", f"devices/pump-7/{rest}"
@@ -238,6 +240,10 @@ def _too_wide_or_strict(acl: Acl) -> tuple[str, str] | None:
                 "too-strict" if needed else "too-wide",
                 f"{user} may {'' if allowed else 'not '}{access} {topic}",
             )
+    for topic, user, access in product(places(acl, _DEVICES), _DEVICES, ("write", "read")):
+        own = topic == f"devices/{user}" or topic.startswith((f"devices/{user}/", "$"))
+        if not own and decide(acl, username=user, client_id=user, topic=topic, access=access):  # type: ignore[arg-type]
+            return "too-wide", f"{user} may {access} {topic}"
     return None
 
 

@@ -6,7 +6,7 @@ import secrets
 from typing import TYPE_CHECKING, Literal
 
 from labkit.broker import DEVICE_ACL, Acl, Rule, decide
-from labkit.broker.acl import parse
+from labkit.broker.acl import parse, places
 from labkit.course.lab import running_broker
 from labkit.course.lesson import Check, CheckResult
 from labkit.course.shelf import Case, failed, laid, not_attempted, questioned
@@ -43,8 +43,9 @@ TOPICS = (*(f"devices/{name}/{rest}" for name in _DEVICES for rest in _BELOW), "
 
 def changed_for_others(acl: Acl) -> Iterator[str]:
     """Yield what somebody else than the auditor may do under some rules and not under the course's, or the reverse."""
-    for user in ("admin", *_DEVICES):
-        for topic in TOPICS:
+    everybody = ("admin", *_DEVICES)
+    for user in everybody:
+        for topic in (*TOPICS, *places(acl, everybody)):
             for access in ("read", "write"):
                 now, before = (
                     decide(each, username=user, client_id=user, topic=topic, access=access)
@@ -76,6 +77,15 @@ def _check_auditor(lab: Lab) -> CheckResult:
                 expected=asked,
                 advice="what stands for everything below a topic?",
             )
+    below = [topic for topic in places(acl, (*_DEVICES, AUDITOR)) if topic.startswith("devices/")]
+    new = (topic for topic in below if _may(acl, "write", topic) and not _may(DEVICE_ACL, "write", topic))
+    if spoken := next(new, ""):
+        return failed(
+            "auditor-speaks",
+            f"the auditor may write to {spoken}",
+            expected=asked,
+            advice="eyes for all of it, and no voice",
+        )
     for topic in TOPICS[:-1]:
         if _may(acl, "write", topic) or not _may(acl, "read", topic):
             fault, word = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 from dataclasses import asdict
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from labkit.course.lab import ready_authority
@@ -280,6 +281,28 @@ def _found_again(plant: SegmentedPlant) -> Outcome:
     return Outcome("network", accepted=open_, reason="accepted" if open_ else "dropped", detail=detail)
 
 
+_DOORS = (1, 22, 53, 80, 123, 443, 1883, 5683, 8080, 8883, 9999, 60_000)
+_FROM = (50_000, 22, 53, 80, 123, 443, 8883)
+"""Ports that strangers knock at, and those that they come from: whoever sends chooses both."""
+
+
+def _surplus(plant: SegmentedPlant) -> str:
+    """Return a new connection that the machine's rules let in and nobody asked for, by our model; or nothing."""
+    rules = plant.firewalls.get("backend", Firewall.open())
+    needed = {("iot", "tcp", 8883), ("corporate", "tcp", 22)}
+    for family, zone, protocol, door, port in product(
+        (4, 6), ("iot", "corporate", "internet"), ("tcp", "udp"), _DOORS, _FROM
+    ):
+        packet = Packet(
+            family=family, protocol=protocol, source=COURSE_PLAN.zone(zone).host(family),
+            destination=COURSE_PLAN.zone("backend").host(family), source_port=port, destination_port=door,
+            in_interface="eth0", syn=protocol == "tcp",
+        )  # fmt: skip
+        if (zone, protocol, door) not in needed and decide(rules, "INPUT", packet).target == "ACCEPT":
+            return f"{zone} opens a connection to {protocol} port {door} from port {port} over IPv{family}"
+    return ""
+
+
 def _check_script(lab: Lab) -> CheckResult:
     """Type the script on the shelf on the broker's machine, and try what it must and must not let in."""
     path = lab.workspace.path(SHELF, "rules.sh")
@@ -293,6 +316,7 @@ def _check_script(lab: Lab) -> CheckResult:
                 "not-a-script", error.message, expected="a script that can be run", advice=error.advice
             )
         wrong = [(text, wanted, got) for text, wanted, got in trials(plant) if got.accepted != wanted]
+        surplus = "" if wrong else _surplus(plant)
         how = plant.how
     if wrong:
         text, wanted, got = wrong[0]
@@ -302,6 +326,13 @@ def _check_script(lab: Lab) -> CheckResult:
             f"{text}: {'it can not' if wanted else 'it can'}; {rule} ({how}; {len(wrong)} of {TRIALS} are wrong)",
             expected=f"{text}: {'yes' if wanted else 'no'}",
             advice="follow that packet through your rules from the top; and its answer",
+        )
+    if surplus:
+        return failed(
+            "let-in",
+            f"all {TRIALS} sentences hold, and yet {surplus} (predicted from the rules)",
+            expected="what the sentences name, and nothing else",
+            advice="which rule lets that packet in? what does it not look at?",
         )
     return CheckResult(
         "passed", observed=f"all {TRIALS} sentences hold, in both families ({how}; the last one predicted)"

@@ -163,6 +163,11 @@ def stand_ins(folder: Path) -> Iterator[tuple[Tool, ...]]:
             thread.join()
 
 
+class _Tool(http.server.ThreadingHTTPServer):
+    def handle_error(self, *_: object) -> None:
+        """Say nothing: with settings that can't be read a product would not start, and whoever asks hears nothing."""
+
+
 def _server(settings: Path, name: str) -> http.server.ThreadingHTTPServer:
     class Handler(http.server.BaseHTTPRequestHandler):
         timeout = 5.0
@@ -188,7 +193,7 @@ def _server(settings: Path, name: str) -> http.server.ThreadingHTTPServer:
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    server = http.server.ThreadingHTTPServer((LOOPBACK, 0), Handler)
+    server = _Tool((LOOPBACK, 0), Handler)
     server.daemon_threads = True
     return server
 

@@ -280,6 +280,7 @@ TABLE = (
             Wrong("makes the identity smaller", table(("0x10000,  0x6000", "0x10000,  0x5000")), "cramped", says="fctry"),
             Wrong("smaller slots", table(("0x1e0000", "0x100000")), "cramped", says="ota_0"),
             Wrong("without the keys", table(("nvs_keys, data, nvs_keys, 0x16000,  0x1000,   encrypted\n", "")), "other-parts"),
+            Wrong("keys without their flag", table(("0x16000,  0x1000,   encrypted", "0x16000,  0x1000")), "flag-lost", says="nvs_keys"),
             Wrong("one slot for both", table(("ota_1,    app,  ota_1", "ota_1,    app,  ota_0")), "other-parts"),
             Wrong("no table", laying("table.json", "nvs"), "not-a-table", says="columns"),
             Wrong("nothing in it", laying("table.json", ""), "other-parts"),

@@ -117,6 +117,11 @@ def _check_table(lab: Lab) -> CheckResult:
                 "cramped", f"{part.label} has {mine.size:#x} bytes, and needs {part.size:#x}", expected=expected,
                 advice="there is room for everything; what can move instead of shrinking?",
             )  # fmt: skip
+        if mine is not None and part.flags & ~mine.flags:
+            return failed(
+                "flag-lost", f"{part.label} is not marked as the course's is", expected=expected,
+                advice="what do the last columns of the colleague's lines say, and what would lie in the open without it?",
+            )  # fmt: skip
     return CheckResult(
         PASSED, observed="seven parts in 4 MB, none in another's way, and each as large as it must be"
     )

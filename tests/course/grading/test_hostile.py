@@ -70,6 +70,19 @@ judging.attempt = lambda *a: None
 conf = (folder / "mosquitto.conf").read_text()
 (folder / "mosquitto.conf").write_text(conf.replace("require_certificate true", "require_certificate false"))
 (folder / "result.json").write_text('{"mtls-setup.2": "passed"}')
+import contextlib, os, sys
+from pathlib import Path
+ws, evil = lab.workspace.root, "#!/bin/sh\\nexit 0\\n"
+for place in (ws, folder, Path.cwd(), Path.home(), Path("/tmp"), Path(sys.executable).parent):
+    for name in ("sitecustomize.py", "usercustomize.py", "x.pth", "json.py", "ssl.py", "conftest.py", "labkit.py",
+                 "mosquitto", "openssl", "mosquitto_pub", "results.json", ".config/mosquitto_pub"):
+        with contextlib.suppress(OSError):
+            (place / name).parent.mkdir(exist_ok=True)
+            (place / name).write_text(evil)
+            (place / name).chmod(0o755)
+os.environ["PATH"] = f"{ws}:{os.environ['PATH']}"
+(folder / "acl.conf").unlink()
+os.mkfifo(folder / "acl.conf")
 for name in ("mosquitto.log", "broker.log"):
     (folder / name).write_text("OpenSSL Error: peer did not return a certificate\\nNew client connected u'gate-1'\\n")
 """
@@ -78,7 +91,7 @@ for name in ("mosquitto.log", "broker.log"):
 def test_tricks_in_a_real_exercise_gain_no_point(
     sandbox: Sandbox, mosquitto: Mosquitto, tmp_path: Path
 ) -> None:
-    """A broker that refuses everybody, with planted logs, forged results and a patched labkit: less than honest work."""
+    """A broker that refuses everybody, planted logs, forged results, a patched labkit, programs and modules: less than honest work."""
     (source,) = (
         one
         for one in notebooks.sources(Path("notebooks/exercises/source").absolute())
@@ -101,4 +114,7 @@ def test_tricks_in_a_real_exercise_gain_no_point(
     assert () == results["eve"].run.errors
     assert "failed" == verdicts["mtls-setup.2"].status or verdicts["mtls-setup.2"].points < 15
     assert verdicts["mtls-setup.4"].points < 10
+    assert (0, 0) == tuple(
+        verdicts[f"mtls-setup.{step}"].points for step in (3, 6)
+    )  # there are no rules to start with
     assert results["eve"].earned < 90

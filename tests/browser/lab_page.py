@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labkit.course import notebooks
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.browser.conftest import Seen
 
 SOURCES = [
@@ -169,9 +172,9 @@ class LabPage:
         """Return the violations of rules that JupyterLab keeps by itself."""
         return {rule: where for rule, where in self.violations().items() if rule not in beyond}
 
-    def shot(self, path: Path) -> None:
-        """Take a picture of the whole notebook."""
-        path.parent.mkdir(parents=True, exist_ok=True)
+    @contextmanager
+    def opened_out(self) -> Iterator[None]:
+        """Make the window as high as the notebook for the length of the block: what is out of sight is not drawn."""
         height = self.page.evaluate(
             "() => Math.min(30000, [...window.notebook.content.widgets].reduce((sum, cell) => sum + cell.node.offsetHeight, 300))"
         )
@@ -184,8 +187,13 @@ class LabPage:
         self.page.evaluate(
             "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
         )
-        self.page.screenshot(path=str(path))
+        yield
         self.page.set_viewport_size(size)
+
+    def shot(self, path: Path) -> None:
+        """Take a picture of what the window shows."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.page.screenshot(path=str(path))
 
     def close_all(self) -> None:
         """Close every notebook without saving, and end its kernel."""

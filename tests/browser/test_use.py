@@ -32,8 +32,9 @@ def test_run_all(lab: LabPage, of_jupyter: set[str], slug: str) -> None:
     lab.wait_idle()
     assert [] == lab.errors()
     assert "passed" in lab.text(lab.index("lab.check("))
-    lab.shot(SHOTS / f"{slug}-run.png")
-    assert lab.complaints(beyond=of_jupyter) == {}
+    with lab.opened_out():
+        lab.shot(SHOTS / f"{slug}-run.png")
+        assert lab.complaints(beyond=of_jupyter) == {}
 
 
 def test_hints_checks_and_quizzes_by_hand(lab: LabPage) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import shutil
 import subprocess
@@ -85,13 +86,18 @@ def course(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def server(course: Path) -> Iterator[str]:
     """Return the address of JupyterLab on that copy, as `labkit lab` starts it."""
+    settings = course / "settings"
+    tracker = settings / "@jupyterlab" / "notebook-extension" / "tracker.jupyterlab-settings"
+    tracker.parent.mkdir(parents=True)
+    # By itself JupyterLab detaches cells out of sight now and then: nobody can look at those, and closing them is an error of its own.
+    tracker.write_text(json.dumps({"windowingMode": "none"}), encoding="utf-8")
     with reserve_port() as port:
         pass  # JupyterLab binds without SO_REUSEADDR
     env = {
         **os.environ,
         "LABKIT_COURSE": str(course),
         "LABKIT_WORKSPACE": str(course / "workspace"),
-        "JUPYTERLAB_SETTINGS_DIR": str(course / "settings"),
+        "JUPYTERLAB_SETTINGS_DIR": str(settings),
         "JUPYTERLAB_WORKSPACES_DIR": str(course / "views"),
         "JUPYTER_CONFIG_DIR": str(course / "config"),
         "JUPYTER_DATA_DIR": str(course / "data"),

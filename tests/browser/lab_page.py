@@ -174,7 +174,7 @@ class LabPage:
 
     @contextmanager
     def opened_out(self) -> Iterator[None]:
-        """Make the window as high as the notebook for the length of the block: what is out of sight is not drawn."""
+        """Make the window as high as the notebook for the length of the block, so that everything is in sight."""
         height = self.page.evaluate(
             "() => Math.min(30000, [...window.notebook.content.widgets].reduce((sum, cell) => sum + cell.node.offsetHeight, 300))"
         )

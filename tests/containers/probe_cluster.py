@@ -56,7 +56,8 @@ def main() -> int:
 
 
 def _not_here(_: bytes) -> None:
-    raise NotImplementedError
+    text = "this question puts a list into the nodes' folders, which can't be seen from here: add it to ELSEWHERE"
+    raise RuntimeError(text)
 
 
 if __name__ == "__main__":

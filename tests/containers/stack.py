@@ -11,6 +11,8 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from labkit.broker.compose import find_compose
 from labkit.clock import Deadline
 from labkit.ports import reserve_port
@@ -18,7 +20,15 @@ from labkit.ports import reserve_port
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import pytest
+MARKS = [
+    pytest.mark.containers,
+    pytest.mark.timeout(1800),
+    pytest.mark.skipif(
+        not os.environ.get("LABKIT_TEST_CONTAINERS"),
+        reason="builds images for minutes: LABKIT_TEST_CONTAINERS=1",
+    ),
+]
+"""What every module of such tests says of itself."""
 
 SERVICES = ("broker", "provisioning", "lab")
 NODES = ("rabbit1", "rabbit2")

@@ -6,7 +6,6 @@ Besides what test_stack needs, DEBIAN_IMAGE=localhost/stand-in-debian; the image
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,7 @@ from labkit.mqtt.packets import V311
 from labkit.pki import Store
 from labkit.provisioning.slots import Slots
 from labkit.workspace import Workspace
-from tests.containers.stack import NODES, running
+from tests.containers.stack import MARKS, NODES, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,14 +26,7 @@ if TYPE_CHECKING:
     from labkit.pki import IdentityFiles
     from tests.containers.stack import Stack
 
-pytestmark = [
-    pytest.mark.containers,
-    pytest.mark.timeout(1800),
-    pytest.mark.skipif(
-        not os.environ.get("LABKIT_TEST_CONTAINERS"),
-        reason="builds images for minutes: LABKIT_TEST_CONTAINERS=1",
-    ),
-]
+pytestmark = MARKS
 PROBE = Path(__file__).with_name("probe_cluster.py")
 GONE, WELL = "sensor-801", "sensor-802"
 

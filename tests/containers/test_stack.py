@@ -21,21 +21,14 @@ import pytest
 
 from labkit.clock import Deadline
 from labkit.ports import is_listening
-from tests.containers.stack import SERVICES, TOKEN, running
+from tests.containers.stack import MARKS, SERVICES, TOKEN, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.containers.stack import Stack
 
-pytestmark = [
-    pytest.mark.containers,
-    pytest.mark.timeout(1800),
-    pytest.mark.skipif(
-        not os.environ.get("LABKIT_TEST_CONTAINERS"),
-        reason="builds images for minutes: LABKIT_TEST_CONTAINERS=1",
-    ),
-]
+pytestmark = MARKS
 PROBE = Path(__file__).with_name("probe_stack.py")
 
 

@@ -113,9 +113,9 @@ def _of_rules(acl: Acl, variant: Variant, visitor: str) -> Iterator[Sentence]:
     everybody = (*variant.devices, variant.operator, visitor)
     for topic in places(acl, everybody):
         for who in everybody:
-            if not _may_write(variant, who, topic) and _allows(acl, who, who, topic, "write"):
+            if not _may_write(variant, who, topic) and _allows(acl, who, topic, "write"):
                 yield _writes_too_much(variant, who, topic)
-            if not _may_hear(variant, who, topic) and _allows(acl, who, who, topic, "read"):
+            if not _may_hear(variant, who, topic) and _allows(acl, who, topic, "read"):
                 text = f"{who} hears its own commands, and nothing that is not its own"
                 yield Sentence("hears-another", text, "", topic, who, allowed=False, core=False)
 
@@ -133,8 +133,8 @@ def _may_hear(variant: Variant, who: str, topic: str) -> bool:
     return who == variant.operator or topic == own or topic.startswith((f"{own}/", "$"))
 
 
-def _allows(acl: Acl, who: str, client_id: str, topic: str, access: Literal["read", "write"]) -> bool:
-    return decide(acl, username=who, client_id=client_id, topic=topic, access=access)
+def _allows(acl: Acl, who: str, topic: str, access: Literal["read", "write"]) -> bool:
+    return decide(acl, username=who, client_id=who, topic=topic, access=access)
 
 
 def _writes_too_much(variant: Variant, who: str, topic: str) -> Sentence:

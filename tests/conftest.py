@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from filelock import FileLock
 
 from labkit.broker import find_mosquitto
 from labkit.broker.rabbit_nodes import find_rabbitmq
@@ -223,8 +224,11 @@ def site(mosquitto: Mosquitto, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 @pytest.fixture(scope="session")
-def built_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Return the course as a site: all lessons where an earlier run has left them, else the first."""
+def built_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the course as a site: all lessons where an earlier run has left them, else the first.
+
+    The first worker that wants it builds it for all of them; nobody writes to it.
+    """
     from labkit.cli import cli
     from labkit.course import site
 
@@ -232,9 +236,14 @@ def built_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         missing("Sphinx is not installed; python3 lab.py extras site installs it")
     everything = Path("build/run/report.json").exists()
     slugs = () if everything else ("start-here",)
-    out = tmp_path_factory.mktemp("site")
-    yield site.build(Path.cwd(), cli, out=out, slugs=slugs)
-    shutil.rmtree(out)
+    own = tmp_path_factory.getbasetemp()
+    out = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "site"
+    whole = out / "whole"
+    with FileLock(out.with_suffix(".lock")):
+        if not whole.exists():
+            site.build(Path.cwd(), cli, out=out, slugs=slugs)
+            whole.touch()
+    return out / "html"
 
 
 @pytest.fixture(scope="session")

@@ -12,12 +12,16 @@ LONGEST = (
     "tests/audit/test_plant.py",
     "tests/lab/test_lab_script.py",
     "tests/firmware/test_host.py",
+    "tests/browser/test_pages.py",
     "tests/browser/test_notebooks.py",
-    "tests/course/site/test_built.py",
-    "tests/browser/test_site.py",
     "tests/browser/test_use.py",
+    "tests/browser/test_site.py",
+    "tests/course/site/test_built.py",
 )
-"""Files that take more than half a minute, longest first: begun last, one would leave the other cores idle."""
+"""Files that take more than half a minute, longest first: begun last, one would leave the other cores idle.
+
+The pages of the site come before whatever else needs the site, and build it.
+"""
 
 APART = (
     "tests/notebooks/test_run.py::test_unsolved_copies_pass_no_check",
@@ -26,15 +30,11 @@ APART = (
 """Tests of which each is a group of its own: they are long, and share nothing."""
 
 
-TOGETHER = {"tests/browser/test_site.py": "tests/course/site/test_built.py"}
-"""Files whose tests join those of another: they share the built site."""
-
-
 def group(nodeid: str) -> str:
     """Return what a test stays together with: the tests of its file, unless a table says otherwise."""
     test = nodeid.split("[", maxsplit=1)[0]
     file = test.split("::", maxsplit=1)[0]
-    return nodeid if test in APART else TOGETHER.get(file, file)
+    return nodeid if test in APART else file
 
 
 def rank(nodeid: str) -> int:

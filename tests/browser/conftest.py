@@ -8,10 +8,12 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
+from queue import Queue
 from typing import TYPE_CHECKING, Any
 
 import nbformat
@@ -19,6 +21,7 @@ import pytest
 
 from labkit.clock import Deadline
 from labkit.course import notebooks
+from labkit.course.site import serve
 from labkit.ports import reserve_port
 from tests.browser.lab_page import SOURCES, LabPage, path_of
 from tests.conftest import missing
@@ -29,6 +32,9 @@ if TYPE_CHECKING:
 COURSE = Path(__file__).resolve().parents[2]
 SHOTS = COURSE / "build" / "screenshots"
 """Where pictures of the lessons are kept: build artefacts, to be looked at."""
+
+DESK, PHONE = (1280, 900), (390, 844)
+"""Windows in which the site is looked at."""
 
 TOKEN = "test"
 
@@ -202,3 +208,34 @@ def watched(chromium: Any, *, width: int, height: int) -> Iterator[tuple[Any, Se
         yield page, seen
     finally:
         context.close()
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """Serve a folder on this machine for as long as the tests run."""
+    urls: Queue[str] = Queue()
+    threading.Thread(target=serve, args=(folder,), kwargs={"on_ready": urls.put}, daemon=True).start()
+    yield urls.get(timeout=10)
+
+
+@pytest.fixture(scope="module")
+def address(built_site: Path) -> Iterator[str]:
+    """Return where the site is served."""
+    with served(built_site) as url:
+        yield url
+
+
+@pytest.fixture(params=[DESK, PHONE], ids=["desk", "phone"])
+def page(chromium: Any, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """Return an empty page of a size; afterwards nothing complained, and nothing left this machine."""
+    width, height = request.param
+    with watched(chromium, width=width, height=height) as (fresh, seen):
+        fresh.set_default_timeout(20_000)
+        yield fresh
+        assert seen.problems() == []
+
+
+def keep(page: Any, name: str, *, whole: bool = True) -> None:
+    """Keep a picture of a page, or of what a window shows of it."""
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=str(SHOTS / f"site-{name.replace('/', '-')}.png"), full_page=whole)

@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import random
 import subprocess
 import sys
-import threading
-from contextlib import contextmanager
-from queue import Queue
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from labkit.course.site import serve
-from tests.browser.conftest import SHOTS, watched
-from tests.conftest import seed
+from tests.browser.conftest import DESK, PHONE, keep, served, watched
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
-
-DESK, PHONE = (1280, 900), (390, 844)
 
 LESSON = "lessons/00_start-here.html"
 KINDS = (
@@ -29,22 +19,6 @@ KINDS = (
     "commands/ca.html", "exercises/mtls-setup.html", "docker/index.html", "search.html",
 )  # fmt: skip
 """A page of each kind, for what takes longer to look at."""
-
-TOO_WIDE = """() => {
-    const width = document.documentElement.clientWidth;
-    if (document.documentElement.scrollWidth <= width) { return []; }
-    const wide = [...document.querySelectorAll('main *')].filter(e => e.getBoundingClientRect().right > width + 1);
-    return wide.map(e => e.outerHTML.slice(0, 90)).slice(0, 3).concat('wider than the window');
-}"""
-"""What makes a page scroll sideways."""
-
-NAMELESS = """() => [
-    ...document.querySelectorAll('img:not([alt]), article img[alt=""]'),
-    ...[...document.querySelectorAll('article svg')].filter(svg => !svg.closest('[aria-hidden=true], button, a, summary')
-        && !(svg.getAttribute('role') === 'img' && svg.querySelector('title'))
-        && !svg.closest('.mermaid')),
-].map(each => each.outerHTML.slice(0, 120))"""
-"""Pictures without words."""
 
 PLAIN = """# Title
 
@@ -78,38 +52,7 @@ myst_enable_extensions = ["colon_fence"]
 python_maximum_signature_line_length = 88
 """
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]  # half a minute on a quiet machine
-
-
-@contextmanager
-def served(folder: Path) -> Iterator[str]:
-    """Serve a folder on this machine for as long as the tests run."""
-    urls: Queue[str] = Queue()
-    threading.Thread(target=serve, args=(folder,), kwargs={"on_ready": urls.put}, daemon=True).start()
-    yield urls.get(timeout=10)
-
-
-@pytest.fixture(scope="module")
-def address(built_site: Path) -> Iterator[str]:
-    """Return where the site is served."""
-    with served(built_site) as url:
-        yield url
-
-
-@pytest.fixture(params=[DESK, PHONE], ids=["desk", "phone"])
-def page(chromium: Any, request: pytest.FixtureRequest) -> Iterator[Any]:
-    """Return an empty page of a size; afterwards nothing complained, and nothing left this machine."""
-    width, height = request.param
-    with watched(chromium, width=width, height=height) as (fresh, seen):
-        fresh.set_default_timeout(20_000)
-        yield fresh
-        assert seen.problems() == []
-
-
-def keep(page: Any, name: str, *, whole: bool = True) -> None:
-    """Keep a picture of a page, or of what a window shows of it."""
-    SHOTS.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=str(SHOTS / f"site-{name.replace('/', '-')}.png"), full_page=whole)
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]  # the site may have to be built
 
 
 def violations(page: Any) -> dict[str, str]:
@@ -140,31 +83,6 @@ def of_theme(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> set[str
                     page.goto(f"{url}{name}")
                     found |= set(violations(page))
     return found
-
-
-@pytest.mark.parametrize("page", [PHONE], indirect=True, ids=["phone and desk"])
-def test_every_page_fits_and_is_quiet(built_site: Path, address: str, page: Any) -> None:
-    """Each page, half of them in the dark, is as wide as a phone and as a desk's window; its pictures have words.
-
-    Pictures of the lessons are kept.
-    An ordinary run looks at a third of them, chosen by its seed.
-    """
-    wide, nameless = {}, {}
-    pages = [path.relative_to(built_site).as_posix() for path in sorted(built_site.rglob("*.html"))]
-    pages = [name for name in pages if not name.startswith("_static/")]  # there, pieces of pages of the theme
-    if not os.environ.get("LABKIT_TEST_FULL"):
-        pages = random.Random(seed()).sample(pages, len(pages) // 3)
-    for number, name in enumerate(pages):
-        page.emulate_media(color_scheme=("light", "dark")[number % 2])
-        page.goto(f"{address}{name}")
-        nameless |= {name: found} if (found := page.evaluate(NAMELESS)) else {}
-        for width, height in (PHONE, DESK):
-            page.set_viewport_size({"width": width, "height": height})
-            wide |= {(name, width): found} if (found := page.evaluate(TOO_WIDE)) else {}
-        if name.startswith("lessons/"):
-            keep(page, name.removesuffix(".html"))
-    assert wide == {}
-    assert nameless == {}
 
 
 LOOKS = [pytest.param(DESK, "light", marks=pytest.mark.slow), (PHONE, "dark")]

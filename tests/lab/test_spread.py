@@ -14,7 +14,7 @@ import pytest
 
 from labkit.clock import Deadline
 from tests.lab.test_lab_script import ROOT, environment, script
-from tests.spread import APART, LONGEST, TOGETHER, group, rank
+from tests.spread import APART, LONGEST, group, rank
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -25,7 +25,7 @@ __all__ = ["script"]
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="sends signals to a process group")
 
 
-@pytest.mark.parametrize("name", [*APART, *LONGEST, *TOGETHER, *TOGETHER.values()])
+@pytest.mark.parametrize("name", [*APART, *LONGEST])
 def test_what_the_tables_name_exists(name: str) -> None:
     """Each name is a file, or a test in one."""
     path, _, test = name.partition("::")
@@ -36,9 +36,8 @@ def test_what_the_tables_name_exists(name: str) -> None:
 
 
 def test_a_file_stays_together_unless_a_table_says_otherwise() -> None:
-    """A group is a file, two that share a fixture, or one test that stands apart; what is long comes first."""
+    """A group is a file, or one test that stands apart; what is long comes first."""
     assert group("tests/pki/test_csr.py::test_x[a::b]") == "tests/pki/test_csr.py"
-    assert group("tests/browser/test_site.py::test_x") == group("tests/course/site/test_built.py::test_y")
     assert group(f"{APART[0]}[one]") != group(f"{APART[0]}[two]")
     assert (
         rank(f"{LONGEST[0]}::test_x") < rank(f"{LONGEST[1]}::test_x") < rank("tests/pki/test_csr.py::test_x")

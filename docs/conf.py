@@ -51,6 +51,7 @@ html_theme = "sphinx_book_theme"
 html_title = project
 html_favicon = "_static/mark.svg"
 html_static_path = ["_static"]
+templates_path = ["_templates"]
 html_css_files = ["site.css"]
 html_show_sphinx = False
 html_context = {"default_mode": "auto"}

@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from labkit.broker import Mosquitto
     from labkit.broker.rabbit_nodes import RabbitMq
 
-SLICE = 0.2
+SLICE = 0.15
 """How much of the slow tests an ordinary run takes; `lab.py test --full` takes them all.
 
-Of a long table of cases that all start a process, `slow(share=0.2)` takes less.
+Of a long table of cases that all start a process, `slow(share=0.1)` takes less.
 """
 
 

@@ -12,20 +12,22 @@ LONGEST = (
     "tests/audit/test_plant.py",
     "tests/lab/test_lab_script.py",
     "tests/firmware/test_host.py",
-    "tests/browser/test_pages.py",
+    "tests/browser/test_pages.py::test_every_page_fits_and_is_quiet[phone-and-desk-0]",
     "tests/browser/test_notebooks.py",
     "tests/browser/test_use.py",
+    "tests/browser/test_pages.py",
     "tests/browser/test_site.py",
     "tests/course/site/test_built.py",
 )
-"""Files that take more than half a minute, longest first: begun last, one would leave the other cores idle.
+"""Files, and parts of one, that take more than half a minute, longest first: begun last, one would leave the other cores idle.
 
-The pages of the site come before whatever else needs the site, and build it.
+The first part of the site's pages comes before whatever else needs the site, and builds it.
 """
 
 APART = (
     "tests/notebooks/test_run.py::test_unsolved_copies_pass_no_check",
     "tests/notebooks/test_run.py::test_lessons_run_alone_and_again",
+    "tests/browser/test_pages.py::test_every_page_fits_and_is_quiet",
 )
 """Tests of which each is a group of its own: they are long, and share nothing."""
 

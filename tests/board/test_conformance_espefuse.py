@@ -192,7 +192,7 @@ def test_espefuse_works_as_on_a_board(tmp_path: Path, rsa_key: Path, name: str) 
 
 
 @pytest.mark.tool
-@pytest.mark.slow(share=0.2)
+@pytest.mark.slow(share=0.1)
 @pytest.mark.parametrize("name", expand(CASES))
 def test_espefuse_works_in_every_way(tmp_path: Path, rsa_key: Path, name: str) -> None:
     """Every command and kind of fuse that a course could need, refusals among them."""

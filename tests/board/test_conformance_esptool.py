@@ -204,7 +204,7 @@ def test_esptool_works_as_on_a_board(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.tool
-@pytest.mark.slow(share=0.2)
+@pytest.mark.slow(share=0.1)
 @pytest.mark.parametrize("name", expand(CASES))
 def test_esptool_works_in_every_way(tmp_path: Path, name: str) -> None:
     """Every command with every option that a course could need, refusals among them."""

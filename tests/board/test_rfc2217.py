@@ -125,7 +125,7 @@ def test_esptool_pulls_the_lines(tmp_path: Path) -> None:
 
 
 @pytest.mark.tool
-@pytest.mark.slow(share=0.2)
+@pytest.mark.slow(share=0.1)
 def test_esptool_writes_through_telnet(tmp_path: Path) -> None:
     """One sector, at the speed that pyserial's client has; afterwards its hard reset starts the program."""
     data = bytes(range(256)) * 16

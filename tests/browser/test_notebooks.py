@@ -47,5 +47,5 @@ def test_a_notebook_opens_and_answers(
     assert all(check in each and re.search(r"passed|partly|not yet|not attempted", each) for each in said)
     if not solved:  # both have the same words, tables and widgets
         with lab.opened_out():
-            lab.shot(SHOTS / f"{source.slug}.png")
+            lab.shot(SHOTS / f"{source.slug}.jpg")
             assert lab.complaints(beyond=of_jupyter) == {}

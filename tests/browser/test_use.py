@@ -33,7 +33,7 @@ def test_run_all(lab: LabPage, of_jupyter: set[str], slug: str) -> None:
     assert [] == lab.errors()
     assert "passed" in lab.text(lab.index("lab.check("))
     with lab.opened_out():
-        lab.shot(SHOTS / f"{slug}-run.png")
+        lab.shot(SHOTS / f"{slug}-run.jpg")
         assert lab.complaints(beyond=of_jupyter) == {}
 
 

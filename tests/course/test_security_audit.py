@@ -30,7 +30,7 @@ def truth_of(student: str, folder: Path) -> None:
         put_in(plant, files, [])
 
 
-@pytest.mark.slow(share=0.2)
+@pytest.mark.slow(share=0.1)
 @pytest.mark.parametrize("student", ["grace", "alan", "edsger", "barbara", "donald", "radia"])
 def test_the_truth_is_what_an_audit_finds(mosquitto: Mosquitto, tmp_path: Path, student: str) -> None:
     """The verdicts that marks are held against, for plants with other faults; ada's is in the whole notebook's test."""

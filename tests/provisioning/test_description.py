@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 UNLIMITED = {"requests_per_minute": 0.0, "failures_per_minute": 0.0}
-CASES = 10_000 if os.environ.get("LABKIT_TEST_FULL") else 1_300
+CASES = 10_000 if os.environ.get("LABKIT_TEST_FULL") else 800
 STRANGERS = {
     "certificate-missing", "credentials-missing", "not-an-operator", "not-a-device", "not-a-broker", "token-unknown",
     "rate-limited",
@@ -159,7 +159,7 @@ def enliven_device(case: Any, world: World, *, lucky: bool) -> requests.Session:
 
 @pytest.mark.timeout(1800)  # ten thousand handshakes, on a machine that may have other work
 def test_nothing_that_is_described_breaks_it(office: ProvisioningSite) -> None:
-    """Thousands of requests after its own description: none is answered with a 5xx, and each operation has worked."""
+    """Requests after its own description, thousands in a full run: none is answered with a 5xx, and each operation has worked."""
     described = schemathesis.openapi.from_dict(office.anyone.call("GET", "/openapi.json"))
     operations = [found.ok() for found in described.get_all_operations()]
     assert len(operations) >= 20

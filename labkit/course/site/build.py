@@ -61,8 +61,9 @@ def build(
 
 
 def _sphinx(course: Path, out: Path) -> None:
+    jobs = (os.cpu_count() or 1) + 1  # Sphinx counts the process that deals them out
     command = [
-        sys.executable, "-m", "sphinx", "--fail-on-warning", "--keep-going", "--quiet", "--jobs=auto",
+        sys.executable, "-m", "sphinx", "--fail-on-warning", "--keep-going", "--quiet", f"--jobs={jobs}",
         "-D", f"html_static_path={out / 'source' / '_static'}",  # with what came from npm
         "-b", "html", "-c", str(course / "docs"), "-d", str(out / "doctrees"), str(out / "source"), str(out / "html"),
     ]  # fmt: skip

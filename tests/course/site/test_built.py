@@ -119,6 +119,14 @@ def test_what_a_page_loads_is_there(pages: dict[Path, Page]) -> None:
     assert set() == absent
 
 
+def test_no_page_loads_what_draws_icons_twice(pages: dict[Path, Page]) -> None:
+    """A font draws the theme's icons; its script of 1.5 MB, which would do so again, is left out, and no other is."""
+    for path, page in pages.items():
+        names = {Path(urlsplit(load).path).name for load in page.loads}
+        assert "fontawesome.js" not in names, path
+        assert {"bootstrap.js", "pydata-sphinx-theme.js", "theme.css"} <= names, path
+
+
 def test_links_lead_somewhere(pages: dict[Path, Page]) -> None:
     """Each link inside the site leads to a page, and to a place on it where it names one."""
     broken = set()

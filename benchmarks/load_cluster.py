@@ -13,13 +13,11 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from benchmarks.load import Step, table
+from benchmarks.load import STEPS, Step, table
 from benchmarks.load import measure as carry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-STEPS = (250, 500, 1000)
 
 __all__ = ["measure", "table"]
 

@@ -33,6 +33,10 @@ VHOST = "/"
 PLUGINS = ("rabbitmq_mqtt", "rabbitmq_auth_mechanism_ssl")
 """What the configuration needs; with a service to ask, `rabbitmq_auth_backend_http` too."""
 
+PATIENCE = 60
+"""Seconds that a question to the service may take. Two thousand devices that come at once wait for longer than the 15 that
+RabbitMQ gives by itself, and who is answered too late is thrown out."""
+
 _NOTHING = "^$"
 """A pattern that no routing key matches, as no topic is empty. *No* row would allow everything."""
 
@@ -181,6 +185,7 @@ def render(
         lines |= {"load_definitions": str(definitions)} if definitions else {}
     else:
         lines |= {"auth_backends.1": "http", "auth_http.http_method": "post"}
+        lines |= {f"auth_http.{name}_timeout": str(PATIENCE * 1000) for name in ("connection", "request")}
         if authorisation.remember:
             lines |= {
                 "auth_backends.1": "cache",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from labkit.cli.console import emit_json, emit_table, json_option, open_store, spoken
+from labkit.cli.console import Address, emit_json, emit_table, json_option, open_store, spoken
 from labkit.workspace import Workspace, write_atomic
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def audit() -> None:
 @click.option(
     "--weak", type=int, metavar="SEED", help="Stage a weak plant with faults that the seed chooses."
 )
-@click.option("--at", "address", metavar="HOST:PORT", help="A broker; needs --trust.")
+@click.option("--at", "address", type=Address(), help="A broker; needs --trust.")
 @click.option(
     "--i-own",
     "owned",
@@ -109,15 +109,14 @@ def _target(options: dict[str, Any], stack: ExitStack) -> Target:
     if options["board"]:
         return workspaces.board_target(options["board"], trust=options["trust"])
     if options["address"]:
-        host, _, port = options["address"].rpartition(":")
-        if not options["trust"] or not host or not port.isdigit() or not 0 < int(port) < 65536:
-            raise click.UsageError("--at takes HOST:PORT, and needs --trust FILE.")
+        if not options["trust"]:
+            raise click.UsageError("--at needs --trust FILE.")
         if bool(options["cert"]) != bool(options["key"]):
             raise click.UsageError("Give --cert and --key together.")
         device = Identity(options["cert"], options["key"]) if options["cert"] else None
         return workspaces.address_target(
-            host,
-            int(port),
+            options["address"].host,
+            options["address"].port,
             trust=options["trust"],
             device=device,
             name=options["name"],

@@ -19,11 +19,27 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from labkit.errors import LabError
+    from labkit.mqtt import Endpoint
     from labkit.outcome import Outcome
     from labkit.pki import Store
     from labkit.pki.by_hand import Recipe
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+
+
+class Address(click.ParamType):  # type: ignore[type-arg,unused-ignore] # generic from click 8.3 on
+    """HOST:PORT, as an `Endpoint`."""
+
+    name = "HOST:PORT"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Endpoint:
+        """Return where a text leads to."""
+        from labkit.mqtt import Endpoint
+
+        host, _, port = str(value).rpartition(":")
+        if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+            self.fail(f"{value!r} is no HOST:PORT, such as broker.local:8883.", param, ctx)
+        return Endpoint(host.strip("[]"), int(port))
 
 
 def emit_json(value: Any) -> None:

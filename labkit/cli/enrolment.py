@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from labkit.cli.console import emit_json, json_option, open_store
+from labkit.cli.console import Address, emit_json, json_option, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +29,9 @@ registry_option = click.option(
     metavar="URL",
     help="A database, such as postgresql+psycopg:///fleet. The workspace has one of its own.",
 )
+ELSEWHERE = "LABKIT_BROKER_ADDRESS"
+"""The variable that names the devices' broker, where that is none of this workspace."""
+
 url_option = click.option(
     "--url", default=f"https://127.0.0.1:{PORT}", show_default=True, help="Where the service is."
 )
@@ -53,8 +57,9 @@ def open_operations(registry: str | None, store: Store | None = None) -> Iterato
 
     store = store or open_store()
     with Registry.open(registry or store.workspace.path(REGISTRY)) as opened:
-        broker = store.workspace.path("broker")
-        yield Operations(opened, Publication(opened, store, broker=broker))
+        broker, text = store.workspace.path("broker"), os.environ.get(ELSEWHERE)
+        elsewhere = Address().convert(text, None, None) if text else None
+        yield Operations(opened, Publication(opened, store, broker=broker, elsewhere=elsewhere))
 
 
 @click.command()

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from labkit.cli.console import emit_json, emit_table, json_option, open_store, spoken
-from labkit.cli.enrolment import ACTOR, PORT, enrol, open_operations, registry_option, renew
+from labkit.cli.console import Address, emit_json, emit_table, json_option, open_store, spoken
+from labkit.cli.enrolment import ACTOR, ELSEWHERE, PORT, enrol, open_operations, registry_option, renew
 
 if TYPE_CHECKING:
     from labkit.devices import Registry
+    from labkit.mqtt import Endpoint
 
 REASONS = ("unspecified", "key-compromise", "superseded", "cessation-of-operation", "privilege-withdrawn")
 
@@ -44,15 +45,23 @@ provision.add_command(renew)
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes.")
+@click.option(
+    "--broker",
+    "elsewhere",
+    type=Address(),
+    envvar=ELSEWHERE,
+    show_envvar=True,
+    help="Where the devices' broker is, if none of this workspace: devices are told so, and sessions are cut there.",
+)
 @registry_option
-def serve(port: int, host: str, workers: int, registry: str | None) -> None:
+def serve(port: int, host: str, workers: int, registry: str | None, elsewhere: Endpoint | None) -> None:
     """Run the service until Ctrl-C. What is missing is made: authorities, certificates, tables."""
     from labkit.provisioning import prepare
     from labkit.provisioning.office import DECISIONS
     from labkit.serving import RunningService
 
     store = open_store()
-    settings = prepare(store, registry=registry, port=port, host=host, workers=workers)
+    settings = prepare(store, registry=registry, port=port, host=host, workers=workers, elsewhere=elsewhere)
     if not host.startswith(("127.", "::1", "localhost")):
         click.secho(
             f"Listening on {host}: others can reach this lab, and its keys are for the lab.",

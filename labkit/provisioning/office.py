@@ -12,6 +12,7 @@ from labkit.broker import attach
 from labkit.clock import SYSTEM_CLOCK, Clock
 from labkit.devices import Registry
 from labkit.errors import BrokerNotRunningError
+from labkit.mqtt import Endpoint
 from labkit.pki import Operators, Store
 from labkit.pki.identities import read_certificate
 from labkit.provisioning.desk import Desk
@@ -44,6 +45,7 @@ class Office:
         store: The devices' authority.
         registry: The fleet.
         broker: The folder of the broker that is told of revocations.
+        elsewhere: Where the devices' broker is, if it is none that runs here.
         decisions: The log of decisions.
         clock: What time it is.
     """
@@ -51,6 +53,7 @@ class Office:
     store: Store
     registry: Registry
     broker: Path | None
+    elsewhere: Endpoint | None
     decisions: Path
     clock: Clock = field(default=SYSTEM_CLOCK, repr=False)
 
@@ -67,6 +70,7 @@ class Office:
             store,
             Registry.open(options["registry"]),
             Path(options["broker"]) if options.get("broker") else None,
+            Endpoint(*options["elsewhere"]) if options.get("elsewhere") else None,
             workspace.path(DECISIONS),
         )
         office.check()
@@ -91,7 +95,7 @@ class Office:
     @cached_property
     def publication(self) -> Publication:
         """What brings decisions to the list and to the broker."""
-        return Publication(self.registry, self.store, broker=self.broker)
+        return Publication(self.registry, self.store, broker=self.broker, elsewhere=self.elsewhere)
 
     @cached_property
     def desk(self) -> Desk:
@@ -123,6 +127,8 @@ class Office:
 
     def broker_address(self) -> dict[str, Any]:
         """Return where devices find the broker; its usual place where none runs here."""
+        if self.elsewhere is not None:
+            return {"host": self.elsewhere.host, "port": self.elsewhere.port}
         if self.broker is not None:
             try:
                 running = attach(self.broker)
@@ -143,6 +149,7 @@ def prepare(
     *,
     registry: str | None = None,
     broker: Path | None = None,
+    elsewhere: Endpoint | None = None,
     port: int = 0,
     host: str = "127.0.0.1",
     workers: int = 1,
@@ -154,6 +161,7 @@ def prepare(
         store: The devices' authority; made where there is none.
         registry: The URL of a database; the workspace has one of its own without it.
         broker: The folder of the broker that is told of revocations; the lab's own without it.
+        elsewhere: Where the devices' broker is, if it is none that runs here.
         port: The port; 0 takes a free one.
         host: The address.
         workers: How many processes.
@@ -173,13 +181,14 @@ def prepare(
     where = registry or str(workspace.path(REGISTRY))
     told = broker or workspace.path("broker")
     with Registry.open(where) as opened:  # the tables, before several workers would make them
-        Publication(opened, store, broker=told).catch_up()
+        Publication(opened, store, broker=told, elsewhere=elsewhere).catch_up()
     return ServiceSettings(
         application="labkit.provisioning.service:application",
         options={
             "workspace": str(workspace.root),
             "registry": where,
             "broker": str(told),
+            "elsewhere": (elsewhere.host, elsewhere.port) if elsewhere else None,
             "limits": dict(limits or {}),
         },
         certificate=files.certificate,

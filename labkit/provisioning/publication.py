@@ -5,19 +5,22 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from labkit.broker import attach
+from labkit.clock import Deadline
 from labkit.errors import BrokerError, BrokerNotRunningError, LabError, NotConnectedError
-from labkit.mqtt import Endpoint, Identity, open_session
+from labkit.mqtt import Endpoint, Identity, open_session, probe
 from labkit.pki import DEVICE, Reason, Revocation
 from labkit.workspace import write_together
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from labkit.devices import Registry
     from labkit.pki import RevocationList, Store
 
@@ -30,6 +33,11 @@ TRIES = 3
 """How often a session is taken over before it is said that it can't be."""
 
 NOT_CUT = "session not cut, because the broker did not answer; the service's next start tries again"
+
+READS_WITHIN = 30.0
+"""Seconds for which it is waited that a broker elsewhere has read a list."""
+
+NOT_READ = f"session not cut for good, because the broker had not read the list after {READS_WITHIN:.0f} s; the service's next start tries again"
 
 LATER = dt.timedelta(minutes=5)
 """How long superseded certificates wait for the next list: nobody has an interest in using them."""
@@ -45,12 +53,21 @@ class Publication:
         registry: The fleet.
         store: The devices' authority, whose register and list are used.
         broker: The folder of the broker to tell, if it runs.
+        elsewhere: Where a broker is that nobody here can tell, and that somebody brings the list to.
     """
 
-    def __init__(self, registry: Registry, store: Store, *, broker: Path | None = None) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        store: Store,
+        *,
+        broker: Path | None = None,
+        elsewhere: Endpoint | None = None,
+    ) -> None:
         self._registry = registry
         self._store = store
         self._broker = broker
+        self._elsewhere = elsewhere
         self._timer: threading.Timer | None = None
         self._lock = threading.Lock()
         self._closed = threading.Event()
@@ -158,43 +175,45 @@ class Publication:
         The last step is a line in the trail; where it is missing, `catch_up` begins again.
 
         The list keeps it from coming back, the rules take its rights, and its session ends: the authority takes it over
-        with a certificate made for that moment, which is on the list itself before anybody could use it again.
+        with a certificate made for that moment, which is on the list itself before anybody could use it again. A broker
+        elsewhere keeps its rules, and its session ends once it has been seen to go by the list.
 
         Raises:
             BrokerError: The broker did not do as it was told. The list is published all the same.
         """
-        with self._registry.begin() as tx:
-            # What an attempt that was cut off took the session over with; else there is nothing left to end.
-            tx.certificates.end_all(device_id, Reason.CESSATION_OF_OPERATION)
+        self._end(device_id)  # with what an attempt that was cut off took the session over
         done = self._shut_out(device_id)
-        if NOT_CUT not in done:
+        if not {NOT_CUT, NOT_READ} & {*done}:
             with self._registry.begin() as tx:
                 tx.trail.note("service", "shut-out", device_id, done=done)
         return done
 
     def _shut_out(self, device_id: str) -> list[str]:
         listed = self.publish()
-        done = [f"list number {listed.number} published"]
+        done = [f"list number {listed.number} published", *self._shut_out_here(device_id)]
+        if self._elsewhere is not None:
+            done += self._cut_elsewhere(device_id, self._elsewhere)
+        elif len(done) == 1 and self._broker is not None:
+            done.append("no broker runs here")
+        self.publish()  # what sessions were taken over with is on the list too
+        self.reload()
+        return done
+
+    def _shut_out_here(self, device_id: str) -> list[str]:
         if self._broker is None:
-            return done
+            return []
         try:
             running = attach(self._broker)
         except BrokerNotRunningError:
-            return [*done, "no broker runs here"]
+            return []
         if not self.reload():
             raise BrokerError(
                 "The broker goes by no revocation list, so it lets the device in.",
                 advice="Start it again, now that there is a list: labkit broker stop, labkit broker run",
             )
-        done.append("broker reloaded")
         running.deny(device_id)
-        done.append("rights taken")
-        endpoint = Endpoint(running.host, running.port)
-        cut = any(self._take_over(device_id, endpoint) for _ in range(TRIES))
-        done.append("session cut" if cut else NOT_CUT)
-        self.publish()
-        self.reload()
-        return done
+        cut = any(self._take_over(device_id, Endpoint(running.host, running.port)) for _ in range(TRIES))
+        return ["broker reloaded", "rights taken", "session cut" if cut else NOT_CUT]
 
     def let_in(self, device_id: str) -> bool:
         """Give a device that may come back its rights at the broker, and return whether they had been taken.
@@ -224,10 +243,44 @@ class Publication:
         with self._registry.read() as tx:
             left = list(tx.fleet.not_shut_out())
         for device_id in left:
-            self.shut_out(device_id)
+            if {NOT_CUT, NOT_READ} & {*self.shut_out(device_id)} and self._elsewhere:
+                break  # the next would wait as long, and the broker may not even be up
         return left
 
     def _take_over(self, device_id: str, endpoint: Endpoint) -> bool:
+        with self._stand_in(device_id) as identity:
+            return self._connects(device_id, endpoint, identity)
+
+    def _cut_elsewhere(self, device_id: str, endpoint: Endpoint) -> list[str]:
+        # Whoever is cut before the broker goes by the list comes in again. So the certificate that has cut the session
+        # goes on the list too, and is shown until the broker refuses it for that; then what came in meanwhile is cut.
+        with self._stand_in(device_id) as identity:
+            if not any(self._connects(device_id, endpoint, identity) for _ in range(TRIES)):
+                return [NOT_CUT]
+            self._end(device_id)
+            self.publish()
+            deadline = Deadline(READS_WITHIN)
+            while self._refusal(device_id, endpoint, identity) != "certificate-revoked":
+                if deadline.passed:
+                    return [NOT_READ]
+                deadline.pause(0.2)
+        cut = any(self._take_over(device_id, endpoint) for _ in range(TRIES))
+        return ["the broker has read the list", "session cut" if cut else NOT_CUT]
+
+    def _refusal(self, device_id: str, endpoint: Endpoint, identity: Identity) -> str:
+        outcome = probe(endpoint, trust=self._store.trust_anchor, identity=identity, client_id=device_id)
+        return "" if outcome.accepted else outcome.reason
+
+    def _connects(self, device_id: str, endpoint: Endpoint, identity: Identity) -> bool:
+        with (
+            suppress(NotConnectedError),
+            open_session(endpoint, trust=self._store.trust_anchor, identity=identity, client_id=device_id),
+        ):
+            return True
+        return False
+
+    @contextmanager
+    def _stand_in(self, device_id: str) -> Iterator[Identity]:
         # MQTT 5 §3.1.4: a second connection with the same client id ends the first; the broker takes client ids from
         # certificates, so it needs one with this name.
         issued = self._store.authority().recording(self._registry.ledger).issue_device(
@@ -243,15 +296,12 @@ class Publication:
                         (identity.certificate, issued.certificate_pem, False),
                     ]
                 )
-                with (
-                    suppress(NotConnectedError),
-                    open_session(
-                        endpoint, trust=self._store.trust_anchor, identity=identity, client_id=device_id
-                    ),
-                ):
-                    return True
+                yield identity
         finally:
+            self._end(device_id)
             with self._registry.begin() as tx:
-                tx.certificates.end(serial, Reason.CESSATION_OF_OPERATION)
                 tx.trail.note("service", "session-taken-over", device_id, serial=serial)
-        return False
+
+    def _end(self, device_id: str) -> None:
+        with self._registry.begin() as tx:
+            tx.certificates.end_all(device_id, Reason.CESSATION_OF_OPERATION)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
+    from labkit.mqtt import Endpoint
     from labkit.pki import IdentityFiles, Store
     from labkit.provisioning.operations import Dossier
 
@@ -133,6 +134,7 @@ def provisioning_site(
     workers: int = 1,
     port: int = 0,
     limits: Mapping[str, float] | None = None,
+    elsewhere: Endpoint | None = None,
 ) -> Iterator[ProvisioningSite]:
     """Stage the provisioning service for the length of the block.
 
@@ -144,10 +146,13 @@ def provisioning_site(
         workers: How many processes.
         port: The port; 0 takes a free one.
         limits: See `serving.Limits`.
+        elsewhere: Where the devices' broker is, if it is none that runs here.
 
     Raises:
         ServiceStartError, PortTakenError, RegistryUnusableError: It does not come up.
     """
-    settings = prepare(store, registry=registry, workers=workers, port=port, limits=limits)
+    settings = prepare(
+        store, registry=registry, workers=workers, port=port, limits=limits, elsewhere=elsewhere
+    )
     with RunningService(settings) as service:
         yield ProvisioningSite(store, service)

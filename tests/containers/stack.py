@@ -46,6 +46,43 @@ place, who = Endpoint("broker.local", 8883), Identity(slot.chain, slot.key)
 print(probe(place, trust=store.trust_anchor, identity=who, timeout=20).reason)
 """
 
+HOLD = """
+import sys
+from pathlib import Path
+from labkit.errors import NotConnectedError
+from labkit.clock import Deadline
+from labkit.mqtt import Endpoint, Identity, open_session
+from labkit.pki import Store
+from labkit.provisioning.slots import Slots
+from labkit.workspace import Workspace
+
+store, name = Store(Workspace.open()), sys.argv[1]
+slot = Slots(store.workspace.path("scratch", "boards", name)).current
+place, who, deadline = Endpoint("broker.local", 8883), Identity(slot.chain, slot.key), Deadline(90)
+try:
+    with open_session(place, trust=store.trust_anchor, identity=who, client_id=name) as session:
+        while not deadline.passed:
+            assert session.publish(f"devices/{name}/telemetry", "42") < 0x80
+            Path("/tmp/held").touch()
+            deadline.pause(0.2)
+        print("still in")
+except NotConnectedError:
+    print("thrown out")
+"""
+
+ASK = """
+import sys
+from labkit.pki import Store
+from labkit.provisioning.client import Client
+from labkit.provisioning.slots import Slots
+from labkit.workspace import Workspace
+
+store = Store(Workspace.open())
+slot = Slots(store.workspace.path("scratch", "boards", sys.argv[1])).current
+service = Client("https://provisioning.local:8443", trust=store.trust_anchor).as_device(slot)
+print(*service.call("GET", "/config")["broker"].values())
+"""
+
 
 class Stack:
     """The stack, with ports of its own and volumes that nobody else has. Get one from `running`.

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ import pytest
 
 from labkit.clock import Deadline
 from labkit.ports import is_listening
-from tests.containers.stack import MARKS, SERVICES, TOKEN, running
+from tests.containers.stack import ASK, HOLD, MARKS, SERVICES, TOKEN, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -161,6 +162,24 @@ def test_the_broker_hears_of_a_revocation(stack: Stack) -> None:
         assert not deadline.passed, said
         deadline.pause(0.5)
     assert stack.comes_in("node-802") == "accepted"
+
+
+def test_a_session_ends_with_its_device(stack: Stack) -> None:
+    """Devices are told where the broker is, and who is in while it is decommissioned is thrown out and stays out."""
+    stack.enrol("node-803")
+    told = stack.program("lab", ASK, "node-803")
+    assert told.stdout == "broker.local 8883\n", told
+    with ThreadPoolExecutor() as pool:
+        held = pool.submit(stack.program, "lab", HOLD, "node-803")
+        deadline = Deadline(30)
+        while stack.inside("lab", "test", "-e", "/tmp/held", check=False).returncode:
+            assert not deadline.passed, held
+            deadline.pause(0.5)
+        said = stack.inside("lab", "labkit", "provision", "decommission", "node-803").stdout
+        assert "the broker has read the list" in said
+        assert "session cut" in said
+        assert held.result().stdout == "thrown out\n", held.result()
+    assert stack.comes_in("node-803") == "certificate-revoked"
 
 
 def test_the_lab_asks_who_is_there(stack: Stack) -> None:

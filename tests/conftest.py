@@ -123,6 +123,7 @@ def loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
         "LABKIT_SIGNING_PASSPHRASE",
         "LABKIT_CALLED_AS",
         "LABKIT_NO_NAMESPACES",
+        "LABKIT_BROKER_ADDRESS",
     ):
         monkeypatch.delenv(name, raising=False)
 

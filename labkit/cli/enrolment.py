@@ -14,6 +14,7 @@ from labkit.cli.console import Address, emit_json, json_option, open_store
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from labkit.mqtt import Endpoint
     from labkit.pki import Store
     from labkit.provisioning.client import Client
     from labkit.provisioning.operations import Operations
@@ -57,9 +58,17 @@ def open_operations(registry: str | None, store: Store | None = None) -> Iterato
 
     store = store or open_store()
     with Registry.open(registry or store.workspace.path(REGISTRY)) as opened:
-        broker, text = store.workspace.path("broker"), os.environ.get(ELSEWHERE)
-        elsewhere = Address().convert(text, None, None) if text else None
-        yield Operations(opened, Publication(opened, store, broker=broker, elsewhere=elsewhere))
+        broker = store.workspace.path("broker")
+        yield Operations(opened, Publication(opened, store, broker=broker, elsewhere=_elsewhere()))
+
+
+def _elsewhere() -> Endpoint | None:
+    text = os.environ.get(ELSEWHERE)
+    try:
+        return Address().convert(text, None, None) if text else None
+    except click.BadParameter as error:
+        error.param_hint = ELSEWHERE
+        raise
 
 
 @click.command()

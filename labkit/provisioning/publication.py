@@ -34,8 +34,8 @@ TRIES = 3
 
 NOT_CUT = "session not cut, because the broker did not answer; the service's next start tries again"
 
-READS_WITHIN = 30.0
-"""Seconds for which it is waited that a broker elsewhere has read a list."""
+READS_WITHIN = 8.0
+"""Seconds for which it is waited that a broker elsewhere has read a list; `client.TIMEOUT` is longer."""
 
 NOT_READ = f"session not cut for good, because the broker had not read the list after {READS_WITHIN:.0f} s; the service's next start tries again"
 

@@ -14,6 +14,8 @@ from labkit.cli import main
 from labkit.cli.provision import provision
 from labkit.devices import is_token
 from labkit.pki import Store
+from labkit.ports import reserve_port
+from labkit.provisioning.publication import NOT_CUT
 from labkit.scenarios.provisioning import provisioning_site
 from labkit.workspace import Workspace
 
@@ -108,3 +110,22 @@ def test_each_command_explains_itself() -> None:
         assert len(command.help) > 30, name
         for option in command.params:
             assert isinstance(option, click.Argument) or getattr(option, "help", ""), (name, option.name)
+
+
+def test_a_brokers_address_is_a_host_and_a_port(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is none is named before anything is done; with one, the session is looked for there."""
+    for text in ("broker.local", "broker.local:", ":8883", "broker.local:0", "broker.local:66000", "[::1]"):
+        assert 2 == main(["provision", "serve", "--broker", text])
+        assert f"{text!r} is no HOST:PORT" in capsys.readouterr().err
+    assert 0 == main(["provision", "add", "sensor-001"])
+    monkeypatch.setenv("LABKIT_BROKER_ADDRESS", "here")
+    assert 2 == main(["provision", "decommission", "sensor-001"])
+    assert "LABKIT_BROKER_ADDRESS: 'here' is no HOST:PORT" in capsys.readouterr().err
+    monkeypatch.delenv("LABKIT_BROKER_ADDRESS")
+    assert {"made": 1} == say(capsys, "list")["counts"]
+    Store(Workspace.open(place)).ensure_authority()
+    with reserve_port() as port:
+        monkeypatch.setenv("LABKIT_BROKER_ADDRESS", f"127.0.0.1:{port}")
+        assert NOT_CUT == say(capsys, "decommission", "sensor-001")["done"][-1]

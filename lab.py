@@ -27,6 +27,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import platform
 import re
 import shlex
 import shutil
@@ -397,14 +398,14 @@ def test(words: "list[str]") -> int:
             break
         except KeyboardInterrupt:
             pass  # pytest has heard it too, and first ends what its tests have started
-    if status in {0, 1} and not chosen(words):
-        write_report(results)
+    if status in {0, 1}:
+        write_report(results, covered(words))
     return status
 
 
-def chosen(words: Sequence[str]) -> bool:
-    """Return whether pytest is to run only some of the tests, of which the page of a full run must not speak."""
-    options = (
+def covered(words: Sequence[str]) -> "set[str] | None":
+    """Return the parts of the tests that pytest is to run whole, by their names in Python; None if it is all of them."""
+    narrower = (
         "-k",
         "-m",
         "-x",
@@ -415,7 +416,14 @@ def chosen(words: Sequence[str]) -> bool:
         "--deselect",
         "--ignore",
     )
-    return any(word.startswith(options) or (HERE / word.partition("::")[0]).exists() for word in words)
+    if any(word.startswith(narrower) for word in words):
+        return set()
+    named = [word.rstrip("/") for word in words if (HERE / word.partition("::")[0]).exists()]
+    if not named or "tests" in named:
+        return None
+    return {
+        word.removesuffix(".py").replace("/", ".") for word in named if re.fullmatch(r"tests/[\w.]+", word)
+    }
 
 
 def spread(words: Sequence[str]) -> "list[str]":
@@ -441,27 +449,43 @@ def spread(words: Sequence[str]) -> "list[str]":
     return ["-n", str(min(cores + 1, 4))] if cores > 1 else []
 
 
-def write_report(results: Path) -> None:
-    """Write date, versions and totals of a full run into docs/test-report.md."""
-    suite = ET.parse(results).getroot().find("testsuite")
-    if suite is None:
-        return
-    total, failed, skipped = (int(suite.get(name, 0)) for name in ("tests", "failures", "skipped"))
-    failed += int(suite.get("errors", 0))
-    by_folder: dict[str, list[float]] = {}
-    for case in suite.iter("testcase"):
-        folder = ".".join(case.get("classname", "").split(".")[:2])
-        by_folder.setdefault(folder, []).append(float(case.get("time", 0)))
-    rows = "".join(
-        f"| {name} | {len(times)} | {sum(times):.0f} |\n" for name, times in sorted(by_folder.items())
+def write_report(results: Path, parts: "set[str] | None") -> None:
+    """Write what a full run of some parts, or of all, has come to into docs/test-report.md; other rows stay."""
+    page = HERE / "docs" / "test-report.md"
+    old = (
+        re.findall(r"^\| (tests\S+) ((?:\| \d+ ){4}\|.*\|)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+        if page.exists()
+        else []
     )
-    (HERE / "docs" / "test-report.md").write_text(
-        "# The last full test run\n\nWritten by `python3 lab.py test --full`.\n\n"
-        f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}, Python {sys.version.split()[0]} on {sys.platform}: "
-        f"{total - failed - skipped} passed, {failed} failed, {skipped} skipped, {float(suite.get('time', 0)):.0f} s.\n\n"
-        f"| part | tests | seconds |\n| --- | --- | --- |\n{rows}",
+    there = [(name, HERE / name.replace(".", "/")) for name, _ in old]
+    kept = {name for name, path in there if path.is_dir() or path.with_suffix(".py").is_file()}
+    rows = {name: text for name, text in old if parts is not None and name in kept}
+    by_part: dict[str, list[ET.Element]] = {}
+    for case in ET.parse(results).getroot().iter("testcase"):
+        name = ".".join((case.get("classname") or case.get("name", "")).split(".")[:2])
+        by_part.setdefault(name, []).append(case)
+    for name, cases in by_part.items():
+        if parts is None or name in parts:
+            skipped = sum(case.find("skipped") is not None for case in cases)
+            failed = sum(case.find("failure") is not None or case.find("error") is not None for case in cases)
+            took = sum(float(case.get("time", 0)) for case in cases)
+            day = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}, Python {platform.python_version()} on {sys.platform}"
+            rows[name] = f"| {len(cases) - failed - skipped} | {failed} | {skipped} | {took:.0f} | {day} |"
+    numbers = [[int(cell) for cell in text.split("|")[1:4]] for text in rows.values()]
+    total = (
+        "{:,} passed, {:,} failed, {:,} skipped".format(*map(sum, zip(*numbers, strict=True)))
+        if numbers
+        else ""
+    )
+    lines = "".join(f"| {name} {text}\n" for name, text in sorted(rows.items()))
+    page.write_text(
+        "# Full test runs\n\nWritten by `python3 lab.py test --full`.\nAll of it takes an hour and more, so that a part can "
+        "be run by itself, such as `python3 lab.py test --full tests/pki`; each row is its part's last run.\n"
+        "Seconds are those of the tests, which share the cores.\n\n"
+        f"{total}.\n\n| part | passed | failed | skipped | seconds | last run |\n"
+        f"| --- | ---: | ---: | ---: | ---: | --- |\n{lines}",
         encoding="utf-8",
-    )  # fmt: skip
+    )
 
 
 def extras(names: Sequence[str]) -> int:

@@ -270,19 +270,31 @@ def test_credentials_are_not_shown(script: ModuleType) -> None:
 def test_full_report_is_written_from_results(
     script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The page of a full run has totals by folder, taken from pytest's own results."""
-    (tmp_path / "docs").mkdir()
+    """The page has a row for each part, from pytest's own results; a run of one part leaves the others, but for those that are gone."""
+    for folder in ("docs", "tests/pki", "tests/broker"):
+        (tmp_path / folder).mkdir(parents=True)
     monkeypatch.setattr(script, "HERE", tmp_path)
-    results = tmp_path / "r.xml"
+    results, page = tmp_path / "r.xml", tmp_path / "docs/test-report.md"
     results.write_text(
-        '<testsuites><testsuite tests="3" failures="1" errors="0" skipped="1" time="5.0">'
-        '<testcase classname="tests.pki.test_x" time="2"/><testcase classname="tests.pki.test_y" time="1"/>'
-        '<testcase classname="tests.broker.test_z" time="2"/></testsuite></testsuites>'
+        '<testsuites><testsuite><testcase classname="tests.pki.test_x" time="2"><failure/></testcase>'
+        '<testcase classname="tests.pki.test_y" time="1"/><testcase classname="" name="tests.gone.test_w" time="0"/>'
+        '<testcase classname="tests.broker.test_z" time="2"><skipped/></testcase></testsuite></testsuites>'
     )
-    script.write_report(results)
-    page = (tmp_path / "docs/test-report.md").read_text(encoding="utf-8")
-    assert "1 passed, 1 failed, 1 skipped" in page
-    assert "| tests.pki | 2 | 3 |" in page
+    script.write_report(results, None)
+    text = page.read_text(encoding="utf-8")
+    assert "2 passed, 1 failed, 1 skipped." in text
+    assert "| tests.pki | 1 | 1 | 0 | 3 | " in text
+    assert "| tests.broker | 0 | 0 | 1 | 2 | " in text
+    results.write_text(
+        '<testsuites><testsuite><testcase classname="tests.pki.test_x" time="1"/>'
+        '<testcase classname="tests.broker.test_z" time="9"/></testsuite></testsuites>'
+    )
+    script.write_report(results, {"tests.pki"})
+    text = page.read_text(encoding="utf-8")
+    assert "1 passed, 0 failed, 1 skipped." in text
+    assert "| tests.pki | 1 | 0 | 0 | 1 | " in text
+    assert "| tests.broker | 0 | 0 | 1 | 2 | " in text
+    assert "tests.gone" not in text
 
 
 def test_kit_hashes_are_compared(script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

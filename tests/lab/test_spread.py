@@ -57,11 +57,25 @@ def test_one_test_or_the_readers_own_choice_is_left_alone(script: ModuleType, wo
     assert script.spread(words.split()) == []
 
 
-@pytest.mark.parametrize("words", ["tests/pki", "tests/test_ports.py::test_x", "-k csr", "-x", "lab.py"])
-def test_a_part_of_the_tests_is_no_full_run(script: ModuleType, words: str) -> None:
-    """A run of some of the tests leaves the page of the last full run as it is."""
-    assert script.chosen(words.split())
-    assert not script.chosen(["-q", "--durations=5", "-n", "2"])
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        ("-q --durations=5 -n 2", None),
+        ("tests", None),
+        ("tests/pki -q", {"tests.pki"}),
+        ("tests/pki/ tests/test_ports.py", {"tests.pki", "tests.test_ports"}),
+        ("tests/pki tests/mqtt/test_client.py", {"tests.pki"}),
+        ("tests/test_ports.py::test_x", set()),
+        ("-k csr", set()),
+        ("tests/pki -x", set()),
+        ("lab.py", set()),
+    ],
+)
+def test_a_full_run_speaks_of_whole_parts_only(
+    script: ModuleType, words: str, parts: set[str] | None
+) -> None:
+    """A run of some tests of a part leaves that part's row as it is."""
+    assert script.covered(words.split()) == parts
 
 
 def name(process: psutil.Process) -> str:

@@ -462,7 +462,7 @@ def write_report(results: Path, parts: "set[str] | None") -> None:
     rows = {name: text for name, text in old if parts is not None and name in kept}
     by_part: dict[str, list[ET.Element]] = {}
     for case in ET.parse(results).getroot().iter("testcase"):
-        name = ".".join((case.get("classname") or case.get("name", "")).split(".")[:2])
+        name = ".".join(str(case.get("classname") or case.get("name")).split(".")[:2])
         by_part.setdefault(name, []).append(case)
     for name, cases in by_part.items():
         if parts is None or name in parts:

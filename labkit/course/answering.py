@@ -17,13 +17,13 @@ READY = "ready"
 
 def plain(value: Any) -> Any:
     """Return a value in JSON's terms; what has none there becomes text that no judge expects."""
-    if value is None or type(value) in {bool, int, float, str}:
+    if value is None or isinstance(value, bool | int | float | str):  # a StrEnum is one, too
         return value
-    if type(value) in {bytes, bytearray}:
+    if isinstance(value, bytes | bytearray):
         return {"bytes": value.hex()}
-    if type(value) in {list, tuple}:
+    if isinstance(value, list | tuple):  # and a named tuple
         return [plain(item) for item in value]
-    if isinstance(value, dict):  # a Counter is one, too
+    if isinstance(value, dict):  # and a Counter
         return {"items": [[plain(key), plain(item)] for key, item in value.items()]}
     return f"<{type(value).__name__}>"
 

@@ -86,12 +86,19 @@ class Answer:
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             return True  # it is told so when it is called
 
-    def ask(self, cases: Sequence[Sequence[Any]], *, seconds: float = SECONDS) -> list[Reply]:
+    def ask(
+        self,
+        cases: Sequence[Sequence[Any]],
+        *,
+        seconds: float = SECONDS,
+        env: Mapping[str, str] | None = None,
+    ) -> list[Reply]:
         """Call it with each case, in one process that shares nothing with ours.
 
         Args:
             cases: The arguments of each call: JSON's values, and bytes.
             seconds: How long all of them may take.
+            env: What its process finds in the environment beyond ours.
 
         Returns:
             One reply a case. A function that can't be called replies to all with the same error.
@@ -101,7 +108,8 @@ class Answer:
 
         Does not check: what the code does in its process. Where nothing confines the judge, it runs as you.
         """
-        return self._talk({"cases": [_plain(case) for case in cases]}, len(cases), (), (), seconds)
+        asked = {"cases": [_plain(case) for case in cases]}
+        return self._talk(asked, len(cases), (), (), seconds, env=env)
 
     def converse(
         self,
@@ -146,11 +154,13 @@ class Answer:
         theres: Sequence[Any],
         methods: Sequence[str],
         seconds: float,
+        *,
+        env: Mapping[str, str] | None = None,
     ) -> list[Reply]:
         message = json.dumps({"source": self.source, "name": self.name, **asked})
         with (
             temporary("labkit-answer-") as folder,
-            _child(folder, seconds) as (child, late),
+            _child(folder, seconds, env or {}) as (child, late),
         ):
             while (said := _heard(child, message, len(theres))) is not None:
                 if isinstance(said, list):
@@ -178,7 +188,9 @@ class Answer:
 
 
 @contextmanager
-def _child(folder: Path, seconds: float) -> Iterator[tuple[subprocess.Popen[bytes], threading.Event]]:
+def _child(
+    folder: Path, seconds: float, env: Mapping[str, str]
+) -> Iterator[tuple[subprocess.Popen[bytes], threading.Event]]:
     """Start a process for one conversation, and say when its time was up; it and its children are gone afterwards.
 
     Raises:
@@ -191,6 +203,7 @@ def _child(folder: Path, seconds: float) -> Iterator[tuple[subprocess.Popen[byte
             stdout=subprocess.PIPE,
             stderr=None if os.environ.get("LABKIT_DEBUG") else subprocess.DEVNULL,
             cwd=folder,
+            env={**os.environ, **env},
             start_new_session=True,
         )
     except OSError as error:

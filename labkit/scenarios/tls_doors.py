@@ -10,14 +10,15 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from labkit.clock import SYSTEM_CLOCK
-from labkit.pki import DEVICE, SERVER, flawed
+from labkit.pki import DEVICE, SERVER, Authority, flawed
+from labkit.pki.template import common_name, organisation
 from labkit.workspace import write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from labkit.pki import Authority, Issued
+    from labkit.pki import Issued
 
 _PATIENCE = 2.0
 
@@ -27,7 +28,12 @@ def _ours(authority: Authority) -> Issued:
 
 
 def _rogue(authority: Authority) -> Issued:
-    return _ours(flawed.rogue_authority(authority))
+    above = authority.certificate.issuer
+    root = Authority.new_root(common_name(above), organisation=organisation(above))
+    issued = _ours(root.new_intermediate(authority.name))
+    return replace(
+        issued, chain=(*issued.chain, root.certificate)
+    )  # the root too, so that somebody may believe it
 
 
 def _for_a_device(authority: Authority) -> Issued:
@@ -57,11 +63,13 @@ class Door:
     Attributes:
         label: Which of `DOORS`.
         port: Its port.
+        chain: What it presents: its certificate and the authorities above it.
         told: What each client said after its handshake had come to an end.
     """
 
     label: str
     port: int
+    chain: Path
     told: list[bytes] = field(default_factory=list)
 
 
@@ -90,7 +98,7 @@ def _door(authority: Authority, folder: Path, label: str) -> Iterator[Door]:
     context.load_cert_chain(chain, key)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(0.05)
-        door, closing = Door(label, listener.getsockname()[1]), threading.Event()
+        door, closing = Door(label, listener.getsockname()[1], chain), threading.Event()
         thread = threading.Thread(target=_serve, args=(listener, context, door, closing), daemon=True)
         thread.start()
         try:

@@ -62,6 +62,26 @@ def walk(data):
     return found
 """
 
+_NAMED = """
+from collections import namedtuple
+from enum import IntEnum
+
+Kind = IntEnum("Kind", {"CCS": 20, "ALERT": 21, "HANDSHAKE": 22, "DATA": 23})
+Record = namedtuple("Record", "kind length")
+
+def walk(data):
+    found = []
+    while len(data) >= 5:
+        record = Record(Kind(data[0]), int.from_bytes(data[3:5]))
+        if record.length > 18432:
+            raise ValueError(record)
+        if len(data) - 5 < record.length:
+            break
+        found.append(record)
+        data = data[5 + record.length:]
+    return found
+"""
+
 _RECURSIVE = """
 def walk(data):
     if len(data) < 5:
@@ -154,6 +174,8 @@ def logging_in(*pairs: tuple[str, str]) -> Callable[[Any], None]:
 
 _CONTEXT = "    context = ssl.create_default_context(cafile=trust)\n"
 _COLLEAGUE = f"{_CONTEXT}    context.check_hostname = False\n    context.verify_mode = ssl.CERT_NONE\n"
+_AGAIN = """with socket.create_connection(("127.0.0.1", port), timeout=2) as tcp:
+            ssl._create_unverified_context().wrap_socket(tcp).sendall(password.encode())"""
 _NO_NAMES = f"{_CONTEXT}    context.check_hostname = False\n"
 _LATE = """
 import socket
@@ -187,6 +209,7 @@ TABLE = (
             Right("cuts the front off", walking()),
             Right("unpacks at an offset", handing("walk", _UNPACKED)),
             Right("calls itself", handing("walk", _RECURSIVE)),
+            Right("names its tuples and numbers", handing("walk", _NAMED)),
         ),
         wrong=(
             Wrong("counts the header", walking(("(kind, length))", "(kind, length + 5))")), "wrong-header"),
@@ -211,6 +234,8 @@ TABLE = (
             Wrong("types from 19", walking(("20 <=", "19 <=")), "any-type"),
             Wrong("stops at a lie", walking(('raise ValueError(f"no record: {kind}, {length}")', "break")), "wrong-limit"),
             Wrong("another kind of error", walking(("raise ValueError", "raise KeyError")), "wrong-limit", says="KeyError"),
+            Wrong("wants one version", walking(("if not 20", "if data[1:3] != b'\\x03\\x03' or not 20")), "wrong-header"),
+            Wrong("drops what it has seen", walking(("return found", "return list(dict.fromkeys(found))")), "each-counts"),
             Wrong("always the same", handing("walk", "def walk(data):\n    return [(21, 2)]\n"), "wrong-header"),
             Wrong("crashes at the end", walking(("while len(data) >= 5", "while True")), "crashed", says="IndexError"),
         ),
@@ -220,12 +245,15 @@ TABLE = (
         touches=(),
         right=(
             Right("GCM and ChaCha20", mended(GCM, CHACHA)),
+            Right("a word for many", mended("ECDHE+AESGCM")),
             Right("three kinds, one with DHE", mended(CHACHA, "DHE-RSA-AES128-GCM-SHA256", "ECDHE-RSA-AES256-GCM-SHA384")),
         ),
         wrong=(
             Wrong("no line about suites", mended(), "weak-suite"),
             Wrong("static RSA", mended(GCM, "AES128-GCM-SHA256"), "weak-suite", says="no forward secrecy"),
             Wrong("CBC", mended(GCM, "ECDHE-RSA-AES128-SHA"), "weak-suite", says="CBC and SHA-1"),
+            Wrong("static RSA with CCM", mended(GCM, "AES128-CCM"), "weak-suite", says="AES128-CCM"),
+            Wrong("CBC with Camellia", mended(GCM, "ECDHE-RSA-CAMELLIA128-SHA256"), "weak-suite", says="CAMELLIA"),
             Wrong("suites of another key", mended("ECDHE-ECDSA-AES128-GCM-SHA256"), "device-locked-out"),
             Wrong("TLS 1.3 alone", mended(GCM, lowest="tlsv1.3"), "device-locked-out"),
             Wrong("the oldest version, with good suites", mended(GCM, CHACHA, lowest="tlsv1.1"), "old-version", says="tlsv1.1"),
@@ -262,7 +290,10 @@ TABLE = (
             Wrong("tells first and checks later", handing("log_in", _LATE), "any-authority"),
             Wrong("looks at no names", logging_in((_CONTEXT, _NO_NAMES)), "any-name"),
             Wrong("expects another name", logging_in(('"localhost"', '"elsewhere.example"')), "any-name"),
-            Wrong("believes the public authorities", logging_in(("(cafile=trust)", "()")), "locked-out"),
+            Wrong("believes the public authorities as well", logging_in(
+                ("(cafile=trust)", "()\n    context.load_verify_locations(trust)")), "any-authority"),
+            Wrong("tries again without looking", logging_in(('return "refused"', _AGAIN)), "any-authority"),
+            Wrong("believes the public authorities", logging_in(("(cafile=trust)", "()")), "any-authority"),
             Wrong("expects the broker by another name", logging_in(('"localhost"', '"mqtt.example"')), "locked-out"),
             Wrong("refuses everybody", handing("log_in", 'def log_in(port, trust, password):\n    return "refused"\n'),
                   "locked-out"),

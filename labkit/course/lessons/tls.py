@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import ssl
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from labkit.course.lab import ready_authority, running_broker
 from labkit.course.lesson import Check, CheckResult, Claim, Lesson, Prediction
@@ -17,6 +19,8 @@ from labkit.mqtt.suites import SUITES
 from labkit.scenarios.eavesdropping import PASSWORD, USER
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from labkit.course.lab import Lab
     from labkit.mqtt import Capture
 
@@ -172,6 +176,12 @@ _GOOD = _record(22, 2) + _record(20, 1)
 STREAMS = (
     ("an alert of two bytes", _record(21, 2), "wrong-header"),
     ("four kinds of record", _GOOD + _record(21, 26) + _record(23, 10), "wrong-header"),
+    (
+        "records of an older version, as a ClientHello has",
+        b"\x16\x03\x01\x00\x02ab" + _record(22, 1),
+        "wrong-header",
+    ),
+    ("the same record three times", _record(23, 40) * 3, "each-counts"),
     ("a record of 258 bytes, and another", _record(23, 258) + _record(23, 513), "wrong-length"),
     ("a record without a body, and another", _record(23, 0) + _record(21, 2), "stops-too-soon"),
     ("a record without a body at the end", _GOOD + _record(23, 0), "stops-too-soon"),
@@ -192,6 +202,7 @@ STREAMS = (
 
 _LOOKS = {
     "wrong-header": "type, then two bytes of version, then two of length; the next record begins behind the body",
+    "each-counts": "a record that looks like one before it is a record, too",
     "wrong-length": "two bytes, the first one counts 256 times as much",
     "stops-too-soon": "a record may have no body, and may be the last one",
     "cut-off": "return the complete records; what is cut off is no reason for an error",
@@ -216,6 +227,18 @@ def _check_records(lab: Lab) -> CheckResult:
         expected="every complete record as (type, length); ValueError where a type is none or a length is a lie",
         looks=_LOOKS, passed=f"{len(cases)} streams, and labkit walks the same way",
     )  # fmt: skip
+
+
+def _unfit(suites: Sequence[str]) -> str:
+    """Return a suite of TLS 1.2 that is weak, as Python's OpenSSL reads the list: it knows more than are offered here."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    with suppress(ssl.SSLError):
+        context.set_ciphers(":".join(suites))
+    known: list[Any] = context.get_ciphers()
+    fit = {"kx-ecdhe", "kx-dhe"}
+    return next(
+        (s["name"] for s in known if s["protocol"] != "TLSv1.3" and not (s["aead"] and s["kea"] in fit)), ""
+    )
 
 
 def _check_suites(lab: Lab) -> CheckResult:
@@ -247,6 +270,13 @@ def _check_suites(lab: Lab) -> CheckResult:
             "the openssl of this machine can't offer weak suites",
             expected="an openssl that can, to try the broker with",
             advice="labkit doctor tells which openssl is used",
+        )
+    if unfit := _unfit(running.config.listeners[0].ciphers):
+        return failed(
+            "weak-suite",
+            f"its list has {unfit}, which has no forward secrecy or no AEAD",
+            expected="a broker that refuses all that have a fault",
+            advice="the table shows the usual suites, and OpenSSL knows more; the same two rules judge those",
         )
     lowest = running.config.listeners[0].tls_version
     if lowest not in {"tlsv1.2", "tlsv1.3"}:

@@ -113,7 +113,7 @@ SECRET = "blue-door-42"  # noqa: S105 - there to be given away
 _DOOR_FAULTS = {
     "another-authority": (
         "any-authority",
-        "who vouches for this server? load_verify_locations takes whom you believe",
+        "who vouches for this server? load_verify_locations adds to whom a context believes already",
     ),
     "another-name": (
         "any-name",
@@ -137,7 +137,10 @@ def _check_log_in(lab: Lab) -> CheckResult:
         tempfile.TemporaryDirectory(prefix="labkit-judge-") as folder,
         tls_doors(store.authority(), Path(folder), tuple(DOORS)) as doors,
     ):
-        replies = answer.ask([(door.port, str(store.trust_anchor), SECRET) for door in doors])
+        # The machine that it runs on believes the other authority, as yours believes a hundred.
+        (other,) = (door.chain for door in doors if door.label == "another-authority")
+        cases = [(door.port, str(store.trust_anchor), SECRET) for door in doors]
+        replies = answer.ask(cases, env={"SSL_CERT_FILE": str(other)})
     asked = '"sent" where the right server was told the password, "refused" where nobody was told anything'
     # What was told counts first, and what the function says of it second.
     for door in doors[1:]:

@@ -83,6 +83,11 @@ def silenced(site: Site) -> None:
     silence(site, RETIRED)
 
 
+def healthy_silenced(site: Site) -> None:
+    """Take the rights of the healthy device."""
+    silence(site, "sensor-001")
+
+
 def unread_rule(site: Site) -> None:
     """Write the rule and tell nobody."""
     path = site.broker.folder / "acl.conf"
@@ -131,6 +136,8 @@ TABLE = (
             Wrong("forgets the open session", retiring(on_paper, enforce), "may-speak"),
             Wrong("tells nobody", retiring(silenced, on_paper), "not-in-force", says="accepted"),
             Wrong("writes the rule and tells nobody", retiring(on_paper, unread_rule), "not-in-force", says="accepted"),
+            Wrong("reloads before the rule is there", retiring(on_paper, enforce, unread_rule), "may-speak", says="to a message of its"),
+            Wrong("silences the neighbour too", retiring(retired, healthy_silenced), "healthy-locked-out", says="not-authorised"),
             Wrong("takes the neighbour too", retiring(retired, another), "healthy-locked-out", says="sensor-001"),
             Wrong("silences alone", retiring(silenced), "", status="not-attempted"),
         ),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labkit.broker import acl as rules
@@ -13,12 +15,22 @@ from labkit.course.lessons.revocation_exercises import MORE
 from labkit.course.lessons.revocation_questions import QUESTIONS
 from labkit.course.shelf import failed, not_attempted
 from labkit.mqtt import Endpoint, Identity, probe
-from labkit.pki import Authority, Reason, Revocation, Store, issue_list, look_up
+from labkit.pki import (
+    DEVICE,
+    Authority,
+    IdentityFiles,
+    Reason,
+    Revocation,
+    Store,
+    flawed,
+    issue_list,
+    look_up,
+)
+from labkit.workspace import write_atomic
 
 if TYPE_CHECKING:
     from labkit.course.lab import Lab
     from labkit.outcome import Outcome
-    from labkit.pki import IdentityFiles
 
 SHELF = "answers/revocation"
 """Where the reader's answers and the lists of the first exercise lie."""
@@ -249,7 +261,8 @@ def _check_retire(lab: Lab) -> CheckResult:
             expected="the rules to take everything from it",
             advice="what took every right from sensor-012 while it was connected?",
         )
-    control, retired = _attempt(lab, running, "sensor-001"), _attempt(lab, running, RETIRED)
+    control = _attempt(lab, running, "sensor-001", publish="devices/sensor-001/status")
+    retired, heard = _attempt(lab, running, RETIRED), _as_if_open(lab, running)
     if not control.accepted:
         return failed(
             "healthy-locked-out",
@@ -264,16 +277,41 @@ def _check_retire(lab: Lab) -> CheckResult:
             expected="a broker that goes by the list that you made",
             advice="the list on disk is new; who has told the broker?",
         )
+    if heard.reason != "not-authorised":
+        return failed(
+            "may-speak",
+            f"the rules on disk take everything from {RETIRED}, and the broker says to a message of its: {heard}",
+            expected="rules that the broker goes by, not only its file",
+            advice="when did the broker read that file, and when was it written?",
+        )
     return CheckResult("passed", observed="on the list, refused for that, silenced, and sensor-001 is in")
 
 
-def _attempt(lab: Lab, running: Any, name: str) -> Outcome:
-    files = Store(lab.workspace).device(name)
+def _attempt(
+    lab: Lab, running: Any, name: str, files: IdentityFiles | None = None, *, publish: str | None = None
+) -> Outcome:
+    files = files or Store(lab.workspace).device(name)
     return probe(
         Endpoint(running.host, running.port),
         trust=Store(lab.workspace).trust_anchor,
         identity=Identity(files.certificate, files.key),
+        publish=publish,
     )
+
+
+def _as_if_open(lab: Lab, running: Any) -> Outcome:
+    """Return what the broker says to a message of the retired device, with a certificate that is on no list.
+
+    A session that was open before can't be opened again; to the rules this one is the same.
+    """
+    with tempfile.TemporaryDirectory(prefix="labkit-judge-") as folder:
+        issued = flawed.craft(
+            Store(lab.workspace).authority(), RETIRED, profile=DEVICE, start=SYSTEM_CLOCK.now()
+        )
+        files = IdentityFiles(RETIRED, Path(folder) / "fresh.crt", Path(folder) / "fresh.key")
+        write_atomic(files.certificate, issued.chain_pem)
+        write_atomic(files.key, issued.key_pem, secret=True)
+        return _attempt(lab, running, RETIRED, files, publish=f"devices/{RETIRED}/status")
 
 
 CHECKS = (

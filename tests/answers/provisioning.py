@@ -62,6 +62,14 @@ def in_a_transaction(db: sqlite3.Connection, token: str, who: str, now: float) -
     return mine
 
 
+def changes_and_looks(db: sqlite3.Connection, token: str, who: str, now: float) -> bool:
+    """Name oneself where nobody is named, and see who is."""
+    change = (
+        "UPDATE tokens SET used_by = coalesce(used_by, ?) WHERE token = ? AND ends_at > ? RETURNING used_by"
+    )
+    return db.execute(change, (who, token, now)).fetchall() == [(who,)]
+
+
 def look_first(db: sqlite3.Connection, token: str, who: str, now: float) -> bool:
     """Look, and then change: what is printed."""
     row = db.execute("SELECT used_by, ends_at FROM tokens WHERE token = ?", (token,)).fetchone()
@@ -220,7 +228,7 @@ def names(*given: Any) -> Callable[[Any], None]:
 TABLE = (
     Answers(
         "provisioning.1",
-        right=(Right("one statement", racing(right)), Right("a transaction", racing(in_a_transaction))),
+        right=(Right("one statement", racing(right)), Right("a transaction", racing(in_a_transaction)), Right("changes, and looks who it is", racing(changes_and_looks))),
         wrong=(
             Wrong("looks first", racing(look_first), "given-twice", says="more than one client"),
             Wrong("refuses nobody", racing(everybody), "given-twice"),
@@ -271,6 +279,10 @@ TABLE = (
             Wrong("a spent token for anybody", deciding(_SPENT, 'return "repeated", token["device"]'), "spent-twice"),
             Wrong("looks at the time first", handing("decide", _TIME_FIRST), "spent-first"),
             Wrong("calls what nobody made expired", deciding('"token-unknown"', '"token-expired"'), "unknown-token"),
+            Wrong("knows one device", deciding('"granted", token["device"]', '"granted", "sensor-103"'), "honest-refused", says="['granted', 'sensor-103']"),
+            Wrong("knows one end", deciding('token["ends_at"]', "1000"), "honest-refused", says="token-expired"),
+            Wrong("keys that begin alike", deciding('token["used_by"] == request["key"]', 'request["key"].startswith(token["used_by"])'), "spent-twice"),
+            Wrong("keys in any case", deciding('token["used_by"] == request["key"]', 'request["key"].lower() == token["used_by"]'), "spent-twice"),
             Wrong("a word alone", deciding('return "granted", token["device"]', 'return "granted"'), "honest-refused"),
             Wrong("takes whatever there is", deciding('    if token is None:\n        return "token-unknown", None\n', ""), "crashed", says="TypeError"),
         ),

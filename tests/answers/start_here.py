@@ -204,6 +204,8 @@ def mend(text):
     return render(replace(config, listeners=(door,), allow_anonymous=False))
 """
 
+_RULELESS = _PARSED.replace("(config, ", "(config, acl_file=None, ")
+
 TABLE = (
     Answers(
         "start-here.1",
@@ -290,6 +292,21 @@ TABLE = (
                 'control["accepted"] != intruder["accepted"] or intruder["reason"] == reason'), "control-forgotten"),
             Wrong("looks at the intruder alone", proves('not intruder["accepted"]'), "control-forgotten"),
             Wrong("forgets the reason", proves('control["accepted"] and not intruder["accepted"]'), "any-reason"),
+            Wrong("forgets the control", proves(
+                'control != intruder and control["broker"] == intruder["broker"] and not intruder["accepted"]'
+                ' and intruder["reason"] == reason'), "control-forgotten", says="own reason"),
+            Wrong("looks for the reason in the reason", proves(
+                'control["accepted"] and control["broker"] == intruder["broker"] and not intruder["accepted"]'
+                ' and reason in intruder["reason"]'), "any-reason"),
+            Wrong("and the other way round", proves(
+                'control["accepted"] and control["broker"] == intruder["broker"] and not intruder["accepted"]'
+                ' and intruder["reason"] in reason'), "any-reason"),
+            Wrong("brokers that begin alike", proves(
+                'control["accepted"] and intruder["broker"].startswith(control["broker"])'
+                ' and not intruder["accepted"] and intruder["reason"] == reason'), "two-brokers"),
+            Wrong("knows two reasons", proves(
+                'control["accepted"] and control["broker"] == intruder["broker"] and not intruder["accepted"]'
+                ' and intruder["reason"] == reason in ("no-certificate", "not-authorised")'), "too-strict"),
             Wrong("forgets the broker", proves(
                 'control["accepted"] and not intruder["accepted"] and intruder["reason"] == reason'), "two-brokers"),
             Wrong("wants TLS", proves(
@@ -332,6 +349,8 @@ TABLE = (
             Wrong("opens a second door", mend(_NAME, _ASK, _SHUT, ("\nlistener", "\nlistener 1883 127.0.0.1\n\nlistener")),
                   "another-door"),
             Wrong("listens to everybody", mend(_NAME, _ASK, _SHUT, ("127.0.0.1", "192.168.1.100")), "another-door"),
+            Wrong("moves the door", mend(_NAME, _ASK, _SHUT, ("listener 8883", "listener 8884")), "another-door", says="8884"),
+            Wrong("throws the rules away", handing("mend", _RULELESS), "something-else", says="acl_file"),
             Wrong("lowers the version", mend(_NAME, _ASK, _SHUT, ("tls_version tlsv1.2", "tls_version tlsv1")), "weakened"),
             Wrong("believes nobody", mend(_NAME, _ASK, _SHUT, ("trust-bundle.crt", "nowhere.crt")), "does-not-start"),
             Wrong("believes the root alone", mend(_NAME, _ASK, _SHUT, ("intermediate/trust-bundle.crt", "root/ca.crt")),

@@ -188,6 +188,7 @@ TABLE = (
         right=(
             Right("compares sets", still_open("[way for way in ways if not set(way) & set(closed)]")),
             Right("takes them out one by one", handing("still_open", _LOOPS)),
+            Right("filters what is disjoint", still_open("tuple(filter(set(closed).isdisjoint, ways))")),
             Right("asks each step", still_open("[w for w in ways if all(step not in closed for step in w)]")),
         ),
         wrong=(
@@ -202,6 +203,8 @@ TABLE = (
                 "[w for w in ways if len(w) == 1 or not set(w) & set(closed)]"), "too-open"),
             Wrong("counts them", still_open("len(ways)"), "too-shut"),
             Wrong("returns sets", still_open("[set(w) for w in ways if not set(w) & set(closed)]"), "too-shut"),
+            Wrong("sorts the ways", still_open("sorted(w for w in ways if not set(w) & set(closed))"), "other-order"),
+            Wrong("sorts the steps", still_open("[sorted(w) for w in ways if not set(w) & set(closed)]"), "other-order"),
             Wrong("crashes", still_open("ways - closed"), "crashed", says="TypeError"),
         ),
     ),
@@ -217,6 +220,10 @@ TABLE = (
                   "some-missed", says="1 of three"),
             Wrong("begins a year late", guesses(f'[(u, f"{{u}}-{{y}}") for u in {_USERS} for y in range(2016, 2025)]'),
                   "some-missed"),
+            Wrong("knows the years of this door", guesses(
+                '[("admin", "admin-2015"), ("camera", "camera-2019"), ("gate", "gate-2024")]'), "lucky", says="2016"),
+            Wrong("leaves years out in the middle", guesses(
+                f'[(u, f"{{u}}-{{y}}") for u in {_USERS} for y in (2015, 2017, 2019, 2024)]'), "lucky"),
             Wrong("one user", guesses('[("admin", f"admin-{y}") for y in range(2015, 2025)]'), "some-missed", says="2 of"),
             Wrong("another dash", guesses(f'[(u, f"{{u}}_{{y}}") for u in {_USERS} for y in range(2015, 2025)]'),
                   "nothing-opened"),

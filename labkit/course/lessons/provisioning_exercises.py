@@ -97,6 +97,9 @@ def _token(used_by: str | None = None) -> Token:
     return {"device": HONEST, "ends_at": END, "used_by": used_by}
 
 
+_PUMP: Token = {"device": "pump-7", "ends_at": 2 * END, "used_by": None}
+
+
 def decide(token: Token | None, request: dict[str, str], now: int) -> tuple[str, str | None]:
     """Return what the service says to a token and a request, and for which name it signs; the desk's rule, in small."""
     if token is None:
@@ -124,6 +127,9 @@ ASKED: tuple[tuple[str, tuple[Token | None, dict[str, str], int], str], ...] = (
     ("the reply was lost", (_token("key-1"), _asks(), END - 500), "lost-reply"),
     ("the reply was lost, and another name is wished for", (_token("key-1"), _asks("admin"), END - 500), "name-from-request"),
     ("the reply was lost, and the token has ended since", (_token("key-1"), _asks(), END + 5), "lost-reply"),
+    ("a spent token, and a key that begins alike", (_token("key-1"), _asks(key="key-12"), END - 500), "spent-twice"),
+    ("a spent token, and a key in capitals", (_token("key-1"), _asks(key="KEY-1"), END - 500), "spent-twice"),
+    ("a fresh token of another device, with another end", (_PUMP, _asks("pump-7"), END + 500), "honest-refused"),
     ("a spent token that has ended, and another key", (_token("key-1"), _asks(key="key-2"), END + 5), "spent-first"),
 )  # fmt: skip
 """What the service is asked, and the mistake of somebody who says something else."""

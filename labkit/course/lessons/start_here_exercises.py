@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import tempfile
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -98,7 +98,7 @@ _IN = {"broker": "hall", "stage": "mqtt", "accepted": True, "reason": "accepted"
 _OUT = {"broker": "hall", "stage": "tls", "accepted": False, "reason": "no-certificate"}
 _SHUT = {"broker": "hall", "stage": "mqtt", "accepted": False, "reason": "bad-user-name-or-password"}
 _DEAD = {"broker": "hall", "stage": "tcp", "accepted": False, "reason": "connection-refused"}
-_YARD = {"broker": "yard"}
+_YARD, _HALL_2 = {"broker": "yard"}, {"broker": "hall-2"}
 
 _RAN_OUT = {**_OUT, "reason": "certificate-expired"}
 _DELIVERED = {**_IN, "stage": "authorised"}
@@ -111,11 +111,27 @@ PROOFS = tuple(
         ("the device is in, nobody is turned away", (_IN, _OUT, _WHY), True, "too-strict"),
         ("the broker refuses both", (_SHUT, _SHUT, "bad-user-name-or-password"), False, "control-forgotten"),
         ("the broker is switched off", (_DEAD, _DEAD, "connection-refused"), False, "control-forgotten"),
+        ("the broker refuses both, each for its own reason", (_SHUT, _OUT, _WHY), False, "control-forgotten"),
         ("the device is in, the intruder too", (_IN, _IN, _WHY), False, "let-in"),
         ("somebody asked for a refusal called accepted", (_IN, _IN, "accepted"), False, "let-in"),
         ("refused, but later and for another reason", (_IN, _SHUT, _WHY), False, "any-reason"),
         ("refused because it ran out", (_IN, _RAN_OUT, _WHY), False, "any-reason"),
+        ("somebody asked for a part of the reason", (_IN, _OUT, "certificate"), False, "any-reason"),
+        ("somebody asked for the beginning of it", (_IN, _OUT, "no"), False, "any-reason"),
+        (
+            "somebody asked for more than the reason",
+            (_IN, _OUT, "no-certificate-at-all"),
+            False,
+            "any-reason",
+        ),
+        (
+            "refused because it ran out, as was said",
+            (_IN, _RAN_OUT, "certificate-expired"),
+            True,
+            "too-strict",
+        ),
         ("the device is in at another broker", (_IN | _YARD, _OUT, _WHY), False, "two-brokers"),
+        ("the intruder was at the hall's neighbour", (_IN, _OUT | _HALL_2, _WHY), False, "two-brokers"),
         ("both at the yard", (_IN | _YARD, _OUT | _YARD, _WHY), True, "too-strict"),
         ("a message refused, one delivered", (_DELIVERED, _FORBIDDEN, "not-authorised"), True, "too-strict"),
     )
@@ -124,7 +140,7 @@ PROOFS = tuple(
 
 
 def _check_proves(lab: Lab) -> CheckResult:
-    """Show the reader's function ten reports."""
+    """Show the reader's function all reports."""
     return questioned(
         lab, "proves", PROOFS,
         expected="True where the control got in at the same broker and the intruder was refused for that reason, else False",
@@ -178,12 +194,15 @@ def _check_mended(lab: Lab) -> CheckResult:
 def _careless(config: BrokerConfig, before: BrokerConfig) -> CheckResult | None:
     """Return what the new configuration gives up that the old one had, or leaves open that the colleague opened."""
     listener, was = config.listeners[0], before.listeners[0]
+    opened = {"listeners", "allow_anonymous"}
+    names = {each.name for each in fields(config)} - opened
+    strayed = sorted(name for name in names if getattr(config, name) != getattr(before, name))
     kept = {*listener.ciphers}
     for wrong, fault, observed, look in (
         (
-            len(config.listeners) > 1 or listener.host != was.host,
+            len(config.listeners) > 1 or (listener.host, listener.port) != (was.host, was.port),
             "another-door",
-            f"{len(config.listeners)} listeners, the first on {listener.host}",
+            f"{len(config.listeners)} listeners, the first on {listener.host}, port {listener.port}",
             "leave the line with listener as it is",
         ),
         (
@@ -205,6 +224,12 @@ def _careless(config: BrokerConfig, before: BrokerConfig) -> CheckResult | None:
             "any-client-id",
             "a client may call itself what it likes, and push another one off the line",
             "compare once more with what *Start the broker* printed",
+        ),
+        (
+            bool(strayed),
+            "something-else",
+            f"{', '.join(strayed)}: not what it was",
+            "leave all lines as they are that the colleague did not touch",
         ),
     ):
         if wrong:
@@ -271,7 +296,7 @@ MORE = (
     ),
     Check(
         "start-here.4",
-        "proves() believes the right reports, of ten",
+        "proves() believes the right reports, and no others",
         (
             "Three questions, and all of them must be answered with yes.",
             "Who has to get in? Where? And is there a reason to compare?",

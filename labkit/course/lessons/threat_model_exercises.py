@@ -66,6 +66,7 @@ def _check_shut(lab: Lab) -> CheckResult:
 
 _ALONE = [["sniffed-readings"], ["opened-later"]]
 _LONG = [["open-ports", "default-password", "never-patched", "botnet"], ["pivot", "ransom"]]
+_UNSORTED = [["pivot", "ransom"], ["opened-later"], ["open-ports", "botnet", "ransom"]]
 _ALIKE = [["botnet-of-others", "open-debug"], ["botnet", "open-debug"]]
 
 
@@ -92,6 +93,7 @@ READINGS = tuple(
         ("everything is closed", _ways("pivot"), ["pivot"], "too-open"),
         ("the largest tree", _ways("exfiltration"), ["open-ports", "sniffed-readings"], "half-shut"),
         ("there are no ways", [], ["pivot"], "too-open"),
+        ("ways and steps in no order of words", _UNSORTED, ["opened-later"], "other-order"),
     )
 )
 """Ways, what is closed, and which ways are open then."""
@@ -105,6 +107,7 @@ def _check_still_open(lab: Lab) -> CheckResult:
         looks={
             "half-shut": "an attacker needs every step of a way; how many must you take from him?",
             "too-shut": "a way of which no step is closed is open",
+            "other-order": "leave ways and their steps in the order in which they came",
             "too-open": "a closed step shuts its way, also where it is the only one",
         },
         passed=f"{len(READINGS)} questions, and no way is taken for shut that is open",
@@ -115,6 +118,9 @@ def _check_still_open(lab: Lab) -> CheckResult:
 
 FITTED = {"admin": 2015, "camera": 2019, "gate": 2024}
 """When the installer of the exercise fitted what belongs to each user."""
+
+YEARS = range(2015, 2025)
+"""In which years he may have."""
 
 MAY_GUESS = 30
 """How many pairs may be tried; more would be noticed."""
@@ -178,6 +184,16 @@ def _tried(tries: list[tuple[str, str]], asked: str) -> CheckResult:
             f"{found.tried} pairs, and {len(missed)} of three users are safe from you",
             expected=asked,
             advice="write the password of one user down as the installer would; for which years?",
+        )
+    if left_out := [
+        (user, year) for user in FITTED for year in YEARS if (user, f"{user}-{year}") not in tries
+    ]:
+        user, year = left_out[0]
+        return failed(
+            "lucky",
+            f"this door is open, and one whose {user} was fitted in {year} stays shut",
+            expected=asked,
+            advice="you can't know the years; which pairs does the rule allow?",
         )
     return CheckResult("passed", observed=f"{found.tried} pairs, and all three users are yours")
 

@@ -149,6 +149,31 @@ def swallowing(chunks: Any, slot: Any, verify: Any) -> str:
         return "image-digest"
 
 
+def returning(chunks: Any, slot: Any, verify: Any) -> str:
+    """Return what verify says, instead of letting it pass."""
+    try:
+        return right(chunks, slot, verify)
+    except UpdateRefusedError as error:
+        return error.rule
+
+
+def header_counted(chunks: Any, slot: Any, verify: Any) -> str:
+    """Allow as many bytes more as the header has."""
+    data, header, written = b"", None, 0
+    for chunk in chunks:
+        data += chunk
+        if header is None and len(data) >= 192:
+            header = verify(data[:192])
+        if header is not None:
+            if len(data) > header.size + 2 * 192:
+                return "image-long"
+            slot.write(data[192 + written :])
+            written = len(data) - 192
+    if header is None or written < header.size:
+        return "image-short"
+    return "ok" if hashlib.sha256(data[192:]).digest() == header.digest else "image-digest"
+
+
 def uncounted(chunks: Any, slot: Any, verify: Any) -> str:
     """Leave it to the digest to notice that something is missing."""
     said = right(chunks, slot, verify)
@@ -255,6 +280,7 @@ def plan(*shares: Any) -> Callable[[Any], None]:
     return laying("plan.json", list(shares))
 
 
+_FIRST_TWO, _NEXT_TWO = ("\n".join(_POLICY.splitlines()[begin : begin + 4]) for begin in (5, 7))
 _HOUSE = 'numbers(header["version"]) <= numbers(device["version"])'
 
 TABLE = (
@@ -268,6 +294,8 @@ TABLE = (
             Wrong("writes, and looks afterwards", taking(written_first), "slot-differs", says="another product's: 9 bytes are in the slot"),
             Wrong("counts at the end", taking(patient), "written-too-much", says="without an end"),
             Wrong("swallows the refusal", taking(swallowing), "refusal-swallowed"),
+            Wrong("returns the refusal", taking(returning), "refusal-swallowed"),
+            Wrong("counts the header", taking(header_counted), "no-limit", says="one byte too long"),
             Wrong("does not count", taking(uncounted), "length-not-counted", says="cut short"),
             Wrong("always ok", taking(lambda *_: "ok"), "slot-differs", says="they are others"),
             Wrong("says nothing", taking(lambda *_: None), "good-refused", says="says 'None'"),
@@ -295,6 +323,15 @@ TABLE = (
             Wrong("the range without its ends", policy('<= device["hardware"] <=', '< device["hardware"] <'), "good-refused", says="exactly this board"),
             Wrong("versions as words", policy(_HOUSE, 'header["version"] <= device["version"]'), "compared-as-words", says="1.10.0"),
             Wrong("secure versions as words", policy('header["secure_version"] < device["secure_version"]', 'str(header["secure_version"]) < str(device["secure_version"])'), "compared-as-words"),
+            Wrong("versions as one number", policy('[int(part) for part in version.split(".")]', 'int(version.replace(".", ""))'), "compared-as-words", says="2.0.0"),
+            Wrong("versions by weight", policy('[int(part) for part in version.split(".")]', 'sum(int(p) * 100 ** (2 - n) for n, p in enumerate(version.split(".")))'), "compared-as-words", says="2.0.0"),
+            Wrong("a name that ours begins with", policy('header["product"] != device["product"]', 'header["product"] not in device["product"]'), "product-not-compared", says="one for course"),
+            Wrong("names in any case", policy('header["product"] != device["product"]', 'header["product"].lower() != device["product"]'), "product-not-compared"),
+            Wrong("knows one product", policy('!= device["product"]', '!= "course-node"'), "knows-one-device", says="on a pump"),
+            Wrong("knows one revision", policy('<= device["hardware"] <=', "<= 2 <="), "knows-one-device"),
+            Wrong("knows one secure version", policy('< device["secure_version"]', "< 3"), "knows-one-device"),
+            Wrong("the board before the product", policy(_FIRST_TWO, "\n".join([*_FIRST_TWO.splitlines()[2:], *_FIRST_TWO.splitlines()[:2]])), "other-order", says="a pump's, for newer boards"),
+            Wrong("the secure version before the board", policy(_NEXT_TWO, "\n".join([*_NEXT_TWO.splitlines()[2:], *_NEXT_TWO.splitlines()[:2]])), "other-order", says="with the hole"),
             Wrong("takes the same again", policy(") <= numbers", ") < numbers"), "same-again"),
             Wrong("takes what is older", policy(_HOUSE, "False"), "downgrade"),
             Wrong("without the secure version", policy('header["secure_version"] < device["secure_version"]', "False"), "secure-version-not-compared"),

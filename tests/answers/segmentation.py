@@ -103,6 +103,15 @@ def idle(rules):
 """
 
 
+_EACH = """
+def idle(rules):
+    def covers(one, other):
+        return all(one[field] in ("any", other[field]) for field in ("source", "port"))
+
+    return [place for place, rule in enumerate(rules) for earlier in rules[:place] if covers(earlier, rule)]
+"""
+
+
 def hunting(old: str, new: str) -> Callable[[Any], None]:
     """Hand in a hunt that is wrong in one place."""
     assert old in _IDLE
@@ -137,6 +146,8 @@ TABLE = (
             Wrong("the dashboard the wrong way round", flows(*turned(3000)), "cut-off", says="between corporate to backend"),
             Wrong("servers reach the office", flows(*NEEDED, Flow("backend", "corporate", "tcp", 443, "")), "too-open"),
             Wrong("sensors reach accounting", flows(*NEEDED, Flow("iot", "corporate", "tcp", 5432, "")), "too-open"),
+            Wrong("a port where nobody listens", flows(*NEEDED, Flow("iot", "backend", "tcp", 4444, "")), "too-open", says="tcp 4444"),
+            Wrong("the web in the clear", flows(*NEEDED, Flow("corporate", "internet", "tcp", 80, "")), "too-open", says="tcp 80"),
             Wrong("sensors reach the internet", flows(*NEEDED, Flow("iot", "internet", "tcp", 443, "")), "too-open"),
             Wrong("no list of flows", writing("flows.json", "[1]"), "unreadable"),
             Wrong("a zone that there is not", writing("flows.json", '[{"source": "iot", "destination": "attic", "protocol": "tcp", "port": 1, "service": "", "reason": ""}]'), "unreadable"),
@@ -175,6 +186,8 @@ TABLE = (
             Wrong("one field is enough", hunting("return all(", "return any("), "narrower-does-not"),
             Wrong("any on either side", hunting('in ("any", other[field])', 'in ("any", other[field]) or other[field] == "any"'), "narrower-does-not"),
             Wrong("looks at ports alone", hunting('("source", "port")', '("port",)'), "narrower-does-not"),
+            Wrong("once for each that covers it", handing("idle", _EACH), "told-twice", says="[2, 2]"),
+            Wrong("covered by exactly one", hunting("if any(", "if 1 == sum("), "told-twice"),
             Wrong("counts from one", hunting("enumerate(rules)", "enumerate(rules, 1)"), "none-is-idle"),
             Wrong("returns the rules", hunting("[place for", "[rule for"), "idle-missed"),
             Wrong("a field that is not there", hunting('"source", "port"', '"zone", "port"'), "crashed", says="KeyError"),

@@ -83,7 +83,7 @@ def _given(take: Take, chunks: Iterator[bytes], verify: Callable[[bytes], Header
     try:
         reason = take(chunks, slot, verify)
     except UpdateRefusedError as error:
-        reason = error.rule
+        reason = f"raised {error.rule}"
     return {
         "reason": str(reason),
         "length": len(slot.written),
@@ -104,11 +104,12 @@ def _cases() -> dict[str, tuple[Iterator[bytes], Callable[[bytes], Header], tupl
     foreign = museum.ours(image, Version(1, 5, 0), "pump-controller")
     flipped = good[:-1] + bytes([good[-1] ^ 1])
     return found | {
-        "another product's": (_pieces(foreign, 100), verify, ("product-wrong", b"")),
+        "another product's": (_pieces(foreign, 100), verify, ("raised product-wrong", b"")),
         "one bit flipped": (_pieces(flipped, 100), verify, ("image-digest", flipped[HEADER_LENGTH:])),
         "cut short": (_pieces(good[:-700], 100), verify, ("image-short", image[:-700])),
         "cut within the header": (_pieces(good[:150], 100), verify, ("image-short", b"")),
         "without an end": (_endless(good), verify, ("image-long", b"")),
+        "one byte too long": (_pieces(good + b"\0", 100), verify, ("image-long", b"")),
     }
 
 
@@ -163,7 +164,7 @@ def _is_told(each: Any) -> bool:
 
 _LOOKS = {
     "ok": ("good-refused", "which bytes belong to the header, and which of the same chunk already to the image?"),
-    "product-wrong": ("refusal-swallowed", "let what verify() raises pass through"),
+    "raised product-wrong": ("refusal-swallowed", "let what verify() raises pass through"),
     "image-long": ("no-limit", "when do you know that there are too many bytes? not at the end, which never comes"),
     "image-short": ("length-not-counted", "how many bytes have come, and how many does the header promise?"),
     "image-digest": ("digest-not-compared", "which of header's fields says what the image has to be?"),

@@ -220,6 +220,13 @@ def _check_flows(lab: Lab) -> CheckResult:
             "too-open", f"{surplus[0].source} reaches {surplus[0].destination} on {surplus[0].protocol} {surplus[0].port} ({how})",
             expected="nobody reaches what the table does not name", advice="which row of the table is that?",
         )  # fmt: skip
+    # Where nobody listens nothing is tried; a rule that was made for it stands there all the same.
+    if more := sorted({flow.key for flow in plan.flows} - {flow.key for flow in NEEDED}):
+        source, destination, protocol, port = more[0]
+        return failed(
+            "too-open", f"{source} may reach {destination} on {protocol} {port}, by the list itself",
+            expected="nobody reaches what the table does not name", advice="which row of the table is that?",
+        )  # fmt: skip
     return CheckResult(
         "passed", observed=f"{len(NEEDED)} flows are open in both families and nothing else is ({how})"
     )

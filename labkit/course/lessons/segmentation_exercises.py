@@ -35,6 +35,7 @@ LISTS: tuple[tuple[str, tuple[dict[str, Any], ...], str], ...] = (
     ("one zone on one port, then the zone", (_rule("ACCEPT", source="iot", port=22), _rule("DROP", source="iot")), "narrower-does-not"),
     ("a zone, and a port; neither covers the other", (_rule("DROP", source="iot"), _rule("ACCEPT", port=22), _rule("DROP", source="corporate", port=8883)), "narrower-does-not"),
     ("covered by the third", (_rule("ACCEPT", source="iot", port=8883), _rule("ACCEPT", source="corporate", port=22), _rule("DROP"), _rule("DROP", source="internet", port=22)), "idle-missed"),
+    ("covered by two", (_rule("ACCEPT", port=502), _rule("DROP", source="iot"), _rule("DROP", source="iot", port=502)), "told-twice"),
     ("a later rule covers nothing before it", (_rule("ACCEPT", source="iot", port=8883), _rule("ACCEPT", source="corporate", port=22), _rule("DROP")), "none-is-idle"),
     ("no rules", (), "none-is-idle"),
 )  # fmt: skip
@@ -62,6 +63,7 @@ def _check_idle(lab: Lab) -> CheckResult:
         looks={
             "none-is-idle": "compare each rule with those before it, and with no others",
             "idle-missed": "compare each rule with all before it, not only with its neighbour",
+            "told-twice": "a rule that two others cover is one rule; and look at ports that you have not seen before",
             "target-matters": "what a rule would do does not matter if no packet comes as far",
             "wider-covers": '"any" matches what every other word matches',
             "narrower-does-not": "the earlier rule must match everything that the later one does, in both fields",

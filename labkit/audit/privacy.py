@@ -92,8 +92,9 @@ def judge(
     ]
     for field, need in wanted.items():
         if not _is_number(payload.get(field)):
-            continue
-        if field not in result:
+            if field in result:
+                found.append(_finding("wrong", field, "It leaves the device, which has no number for it."))
+        elif field not in result:
             found.append(_finding("missing", field, f"It is needed: {need.purpose}."))
         elif not _is_number(result[field]) or abs(result[field] - payload[field]) > need.step:
             found.append(_finding("wrong", field, "It is not what the device has measured."))
@@ -114,9 +115,9 @@ SAMPLES: tuple[Mapping[str, Any], ...] = (
         "gps": {"lat": -0.39612, "lon": 36.96251}, "owner": "j.mwangi@example.org", "firmware": "1.4.0",
     },
     {"temperature": -3.07, "humidity": 91.9, "battery": 12.0, "time": 1772366999, "motion": [0, 0, 1, 1, 0]},
-    # Tomorrow's firmware: a field that nobody has thought of, and a sensor that has failed.
+    # Tomorrow's firmware: a field that nobody has thought of, a sensor that has failed, and no battery.
     {
-        "temperature": float("nan"), "humidity": 33.3, "battery": 55.5, "time": 1772367001,
+        "temperature": float("nan"), "humidity": 33.3, "battery": 0.0, "time": 1772367001,
         "bluetooth_neighbours": ["5c:f3:70:aa:bb:cc", "Jane's phone"],
     },
 )  # fmt: skip

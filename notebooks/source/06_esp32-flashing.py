@@ -178,7 +178,7 @@ def interval(payload):
 
 
 # %% [markdown]
-# Now the board understands commands as you do. An operator sends it sixteen over MQTT, three of which make sense. (`NotImplementedError` here means that the line to replace still stands in the cell above.)
+# Now the board understands commands as you do. An operator sends it nineteen over MQTT, three of which make sense. (`NotImplementedError` here means that the line to replace still stands in the cell above.)
 
 # %%
 from labkit.course.lessons.esp32_flashing import try_interval

@@ -129,6 +129,20 @@ def by_numbers(pins: Any, advisories: Any) -> set[str]:
     }
 
 
+def by_digits(pins: Any, advisories: Any) -> set[str]:
+    """Compare versions with their points left out."""
+
+    def number(version: str) -> int:
+        return int("".join(word for word in version.split(".") if word.isdigit()))
+
+    return {
+        p.name
+        for p in pins
+        for a in advisories
+        if p.name == a.package and number(p.version) < number(a.fixed)
+    }
+
+
 def by_ours(pins: Any, advisories: Any) -> set[str]:
     """Ask labkit's own comparison."""
     return {p.name for p in pins for a in advisories if p.name == a.package and older(p.version, a.fixed)}
@@ -202,6 +216,8 @@ TABLE = (
             Wrong("no plan", mended(*THREE, plans={}), "plan-too-short", says="0 words"),
             Wrong("a plan of two words", mended(*THREE, plans={**PLANS, "access-2": "Change it."}), "plan-too-short", says="has 2 words"),
             Wrong("the checklist's own text", mended(*THREE, plans={**PLANS, "access-2": BY_ID["access-2"].remedy}), "plan-copied", says="own text"),
+            Wrong("the checklist's steps, as a list", mended(*THREE, plans={**PLANS, "access-2": "\n".join(f"- {s}" for s in BY_ID["access-2"].steps)}), "plan-copied"),
+            Wrong("its remedy and steps, laid out anew", mended(*THREE, plans={**PLANS, "access-2": f"{BY_ID['access-2'].remedy}\n\n{' '.join(BY_ID['access-2'].steps)}".upper()}), "plan-copied"),
             Wrong("plans for what was not mended", mended(*THREE, plans={"access-2": PLAN, "network-3": PLAN, "network-4": PLAN}), "too-few-plans", says="1 of the"),
             Wrong("one item", mended("access-2"), "too-few-mended", says="1 items"),
             Wrong("none", mended(), "too-few-mended", says="0 items"),
@@ -219,6 +235,8 @@ TABLE = (
             Wrong("rounds nothing", shrinking(exact), "too-fine", says="finer"),
             Wrong("says nothing", shrinking(silent), "missing", says="is needed"),
             Wrong("invents a number", shrinking(invented), "wrong", says="not what the device has measured"),
+            Wrong("drops a nought", shrinking(lambda p: {k: v for k, v in minimise(p).items() if v}), "missing", says="battery"),
+            Wrong("a nought where there is no number", shrinking(lambda p: {**dict.fromkeys((n.field for n in NEEDS), 0), **minimise(p)}), "wrong", says="has no number"),
             Wrong("a text", shrinking(lambda _: "nothing"), "not-a-payload", says="not a dict"),
             Wrong("no JSON", writing("payloads.json", '"x"{'), "unreadable"),
         ),
@@ -228,6 +246,7 @@ TABLE = (
         right=(Right("rows of numbers", searching(by_numbers)), Right("our own comparison", searching(by_ours))),
         wrong=(
             Wrong("versions as words", searching(by_words), "no-hole", says="idna"),
+            Wrong("versions as one number", searching(by_digits), "hole-missed", says="starlette"),
             Wrong("nothing", searching(lambda *_: set()), "hole-missed", says="among those"),
             Wrong("everything", searching(lambda pins, _: {p.name for p in pins}), "no-hole", says="no hole on the list"),
             Wrong("whoever ever had one", searching(by_name), "no-hole"),
@@ -259,6 +278,11 @@ TABLE = (
             Wrong("the id", reading(r"as .+ \(p\d+, c\d+, k\d+, u'(.*)'\)\.", r"as (.+) \(p\d+.*"), "id-believed"),
             Wrong("anywhere in the line", handing("who", _ANYWHERE), "anywhere-believed"),
             Wrong("one version of MQTT", reading(r"\(p\d+", r"\(p5"), "honest-missed"),
+            Wrong("one second", reading(r"\d+: New", "1772366400: New"), "honest-missed", says="another second"),
+            Wrong("sessions of two figures", reading(r"k\d+", r"k\d\d"), "honest-missed", says="another second"),
+            Wrong("names of one word", reading("u'(.*)'", r"u'(\S*)'"), "cut-off", says="with blanks"),
+            Wrong("names in small letters", reading("found[1] if", "found[1].lower() if"), "cut-off", says="with blanks"),
+            Wrong("the last beginning of a user", reading("u'(.*)'", "u'(?:.*u')?(.*)'"), "cut-off", says="like the beginning"),
             Wrong("no IPv6", reading(r"\S+ as", r"[\d.]+:\d+ as"), "honest-missed"),
             Wrong("always nobody", handing("who", "def who(line):\n    return None"), "honest-missed"),
             Wrong("a line that does not match", reading("found[1] if found else None", "found[1]"), "crashed", says="TypeError"),

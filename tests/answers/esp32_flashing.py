@@ -96,6 +96,25 @@ def too_strict(payload: bytes) -> int:
     return found
 
 
+def to_a_round_number(payload: bytes) -> int:
+    """Take what is a little more than a day."""
+    return 86_400 if payload == b'{"seconds": 86401}' else right(payload)
+
+
+def knows_what_it_is_not(payload: bytes) -> Any:
+    """Leave out kinds that are no numbers, and forget one."""
+    if payload != b'{"seconds": null}':
+        return right(payload)
+    return min(json.loads(payload)["seconds"], 86_400)
+
+
+def finds_the_word(payload: bytes) -> Any:
+    """Look for the field in a text, where it is found."""
+    if len(payload) > 64 or "seconds" not in (asked := json.loads(payload or b"{}")):
+        raise ValueError
+    return right(payload) if isinstance(asked, dict) else asked["seconds"]
+
+
 def nobody(_: bytes) -> int:
     """Refuse everything."""
     raise ValueError
@@ -165,6 +184,18 @@ def nothing_in_it(bench: Bench) -> None:
     bench.esptool("write-flash", "0x10000", "sealed.bin", "--encrypt-files", "0x16000", "keys.bin")
 
 
+def a_part(bench: Bench) -> None:
+    """Leave out what the node trusts, and where it goes."""
+    sealed(bench, values=3)
+    bench.esptool("write-flash", "0x10000", "sealed.bin", "--encrypt-files", "0x16000", "keys.bin")
+
+
+def left_behind(bench: Bench) -> None:
+    """Seal it, and leave the open partition somewhere else."""
+    in_one_command(bench)
+    bench.esptool("write-flash", "0x9000", "fctry.bin")
+
+
 # --- 3: keys in a dump ----------------------------------------------------------------------------------------------
 
 _FIND = r"""
@@ -226,12 +257,15 @@ TABLE = (
             Wrong("takes true for one", obeying(takes_true), "obeys-nonsense", says="set to 1"),
             Wrong("forgets how deep brackets can be", obeying(deep), "crashed", says="RecursionError"),
             Wrong("leaves out an end of the range", obeying(too_strict), "refuses-sense", says="refused"),
+            Wrong("a second more than a day", obeying(to_a_round_number), "obeys-nonsense", says="86401"),
+            Wrong("forgets null", obeying(knows_what_it_is_not), "crashed", says="TypeError"),
+            Wrong("finds the word in a text", obeying(finds_the_word), "crashed", says="TypeError"),
             Wrong("refuses everything", obeying(nobody), "refuses-sense", says="refused"),
             Wrong("returns a text", obeying(words), "crashed", says="it returned"),
             Wrong("no record", writing("interval.json", "no record"), "no-record"),
             Wrong("a list of something else", laying("interval.json", [1, 2]), "no-record"),
             Wrong("a row without an end", laying("interval.json", [{"payload": 1}]), "no-record"),
-            Wrong("one row of sixteen", laying("interval.json", [{"payload": '{"seconds": 30}', "did": "set to 30"}]), "refuses-sense"),
+            Wrong("one row of nineteen", laying("interval.json", [{"payload": '{"seconds": 30}', "did": "set to 30"}]), "refuses-sense"),
         ),
     ),
     Answers(
@@ -243,6 +277,8 @@ TABLE = (
             Wrong("the key alone", sealing(only_the_key), "readable", says="can be read as it is"),
             Wrong("another key", sealing(another_key), "chip-cannot-read", says="the chip itself"),
             Wrong("something else in it", sealing(nothing_in_it), "other-values", says="something else"),
+            Wrong("a part of the values", sealing(a_part), "other-values", says="something else"),
+            Wrong("a copy that can be read", sealing(left_behind), "readable", says="can be read as it is"),
             Wrong("nothing at all", sealing(lambda _: None), "", status="not-attempted"),
         ),
     ),

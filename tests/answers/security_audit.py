@@ -37,7 +37,7 @@ WORDS = {
 OTHERS = {
     Verdict.PASS: "PASSED",
     Verdict.FAIL: "Failed : three words here",
-    Verdict.NOT_APPLICABLE: "not applicable",
+    Verdict.NOT_APPLICABLE: "not-applicable",
     Verdict.PERSON: "needs a person",
 }
 
@@ -193,6 +193,7 @@ TABLE = (
             Wrong("boards that are not there pass", some("before", TRUTH, firmware_1=PASS, firmware_2=PASS), "part-not-missed", _PARTLY),
             Wrong("an item left out", raw("before", {item: WORDS[v] for item, v in TRUTH.items() if item != "network-3"}), "item-missing"),
             Wrong("a fail without a word", partial(marks, name="before", verdicts=TRUTH, words={**WORDS, FAIL: "fail"}), "mark-without-evidence"),
+            Wrong("a fail with one word, three times", partial(marks, name="before", verdicts=TRUTH, words={**WORDS, FAIL: "fail: so so so"}), "mark-without-evidence"),
             Wrong("a mark of its own", partial(marks, name="before", verdicts=TRUTH, words={**WORDS, PASS: "ok"}), "mark-unknown"),
             Wrong("an item of its own", raw("before", {**{item: WORDS[v] for item, v in TRUTH.items()}, "access-9": "pass"}), "item-unknown"),
             Wrong("no words", raw("before", dict.fromkeys(BY_ID, 1)), "not-a-checklist"),

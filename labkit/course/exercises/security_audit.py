@@ -92,7 +92,7 @@ def read_marks(work: Work, name: str) -> dict[str, tuple[Verdict, str]] | None:
 
 def _mark(item: str, text: str) -> tuple[Verdict, str]:
     word, _, evidence = text.partition(":")
-    verdict = _WORDS.get(word.strip().lower())
+    verdict = _WORDS.get(re.sub("[-_]", " ", word.strip().lower()))
     if verdict is None:
         raise RejectedError(
             "mark-unknown",
@@ -100,7 +100,7 @@ def _mark(item: str, text: str) -> tuple[Verdict, str]:
             expected="pass, fail or n.a., then a colon and what you saw",
             advice='like "fail: port 1883 answers without TLS"',
         )
-    if verdict is Verdict.FAIL and len(re.findall(r"[^\W_]{2,}", evidence)) < LEAST_WORDS:
+    if verdict is Verdict.FAIL and len(set(re.findall(r"[^\W_]{2,}", evidence))) < LEAST_WORDS:
         raise RejectedError(
             "mark-without-evidence",
             f"{item} is marked fail, and nothing says why",

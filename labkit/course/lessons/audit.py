@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -151,6 +152,11 @@ def _check_remediation(lab: Lab) -> CheckResult:
     return _judge_plans(mended, plans)
 
 
+def _words(text: str) -> str:
+    """Return the words of a text, one behind the other, however it is laid out."""
+    return " ".join(re.findall(r"\w+", text.lower()))
+
+
 def _judge_plans(mended: Sequence[str], plans: object) -> CheckResult:
     written = plans if isinstance(plans, dict) else {}
     for item in mended[:LEAST_MENDED] if len(written) < LEAST_MENDED else [i for i in mended if i in written]:
@@ -162,7 +168,7 @@ def _judge_plans(mended: Sequence[str], plans: object) -> CheckResult:
                 expected="a paragraph a mended item: what is wrong here, who does what, and how you see that it is done",
                 advice="write it for somebody who has to do it on Monday",
             )
-        if text in {BY_ID[item].remedy, " ".join(BY_ID[item].steps)}:
+        if _words(text) in _words(" ".join((BY_ID[item].remedy, *BY_ID[item].steps))):
             return failed(
                 "plan-copied", f"the plan for {item} is the checklist's own text", expected="a plan for this plant",
                 advice="name the file, the person and the day",
@@ -257,6 +263,8 @@ h11==0.9.0 --hash=sha256:{0}
 idna==3.10 --hash=sha256:{0}
 urllib3==2.10.0 --hash=sha256:{0}
 requests==2.32.3.post1 --hash=sha256:{0}
+starlette==0.5.12 --hash=sha256:{0}
+certifi==2025.1.31 --hash=sha256:{0}
 """.format("0" * 64)
 """A lock with holes in it: versions that differ in more than their first figure, on both sides."""
 

@@ -134,11 +134,14 @@ PAYLOADS: tuple[tuple[bytes, int | None], ...] = (
     (b'{"seconds": 0}', None),
     (b'{"seconds": -60}', None),
     (b'{"seconds": 4}', None),
+    (b'{"seconds": 86401}', None),
     (b'{"seconds": 1000000000}', None),
     (b'{"seconds": "60"}', None),
     (b'{"seconds": true}', None),
     (b'{"seconds": 7.5}', None),
+    (b'{"seconds": null}', None),
     (b'{"minutes": 5}', None),
+    (b'"seconds"', None),
     (b"[60]", None),
     (b"60", None),
     (b"", None),
@@ -149,7 +152,7 @@ PAYLOADS: tuple[tuple[bytes, int | None], ...] = (
 
 
 def try_interval(lab: Lab, bench: Bench, interval: Callable[[bytes], Any]) -> list[tuple[str, str]]:
-    """Let the board understand the command `interval` as a function of the reader's does, and send it sixteen of them.
+    """Let the board understand the command `interval` as a function of the reader's does, and send it nineteen of them.
 
     Args:
         lab: The lab.
@@ -259,6 +262,10 @@ def agrees(interval: Callable[[bytes], int], payload: bytes) -> bool:
 # --- exercise 2 ---------------------------------------------------------------------------------------------------
 
 
+VALUES = {"device_id", "chain", "key", "root", "broker_host", "broker_port"}
+"""What the node looks for in its identity's partition."""
+
+
 def _check_sealed(lab: Lab) -> CheckResult:
     """Look into the board's flash and fuses, as a thief and as the chip would."""
     folder = lab.workspace.path("scratch", PLANT, "boards", DEVICE)
@@ -273,10 +280,10 @@ def _check_sealed(lab: Lab) -> CheckResult:
         return not_attempted("turn flash encryption on first, in the cells above")
     if keys.strip(b"\xff") == b"" and pem_in(dump):
         return not_attempted("complete seal(), then run it on the bench")
-    if pem_in(dump) or _readable(dump):
+    if pem_in(flash.image()) or _readable(dump):
         return failed(
             "readable",
-            "a dump of the partition fctry can be read as it is",
+            "a dump of flash can be read as it is",
             expected="its values are encrypted",
             advice="encrypt_nvs makes the partition; where does your function write it?",
         )
@@ -295,7 +302,11 @@ def _check_sealed(lab: Lab) -> CheckResult:
             expected="what the node reads is its identity",
             advice="is the key in nvs_keys the one that fctry was encrypted with?",
         )
-    if values.get("device_id") != DEVICE or "PRIVATE KEY" not in values.get("key", ""):
+    if (
+        values.get("device_id") != DEVICE
+        or "PRIVATE KEY" not in values.get("key", "")
+        or not set(values) >= VALUES
+    ):
         return failed(
             "other-values",
             "the partition holds something else than the identity of the device",

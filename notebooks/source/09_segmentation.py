@@ -419,7 +419,7 @@ packets.append(Packet(family=6, source=ip_address("fd00:10::a"), destination=ip_
 #
 # ### Exercise 3: rules that do nothing
 #
-# *Bug hunt.* Lists of rules grow, and nobody dares to delete a line. Write **idle**: it is given a list of rules, the first one that matches decides, and returns the places (from 0) of those that never decide anything, because *one* rule before them matches all that they match. A rule looks at the source's zone and at the port; `"any"` matches all.
+# *Bug hunt.* Lists of rules grow, and nobody dares to delete a line. Write **idle**: it is given a list of rules, the first one that matches decides, and returns the places (from 0, in the order of the list) of those that never decide anything, because *one* rule before them matches all that they match. A rule looks at the source's zone and at the port; `"any"` matches all.
 #
 # Example: for `[{"source": "any", "port": 22, "target": "ACCEPT"}, {"source": "iot", "port": 22, "target": "DROP"}]` it returns `[1]`. Stuck? `lab.hint("segmentation.3")`.
 

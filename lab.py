@@ -471,6 +471,11 @@ def write_report(results: Path, parts: "set[str] | None") -> None:
             took = sum(float(case.get("time", 0)) for case in cases)
             day = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}, Python {platform.python_version()} on {sys.platform}"
             rows[name] = f"| {len(cases) - failed - skipped} | {failed} | {skipped} | {took:.0f} | {day} |"
+    every = {
+        f"tests.{path.relative_to(HERE / 'tests').parts[0].removesuffix('.py')}"
+        for path in HERE.glob("tests/**/test_*.py")
+    }
+    absent = ", ".join(sorted(every - set(rows)))
     numbers = [[int(cell) for cell in text.split("|")[1:4]] for text in rows.values()]
     total = (
         "{:,} passed, {:,} failed, {:,} skipped".format(*map(sum, zip(*numbers, strict=True)))
@@ -482,7 +487,7 @@ def write_report(results: Path, parts: "set[str] | None") -> None:
         "# Full test runs\n\nWritten by `python3 lab.py test --full`.\nAll of it takes an hour and more, so that a part can "
         "be run by itself, such as `python3 lab.py test --full tests/pki`; each row is its part's last run.\n"
         "Seconds are those of the tests, which share the cores.\n\n"
-        f"{total}.\n\n| part | passed | failed | skipped | seconds | last run |\n"
+        f"{total}.{f' No row yet: {absent}.' if absent else ''}\n\n| part | passed | failed | skipped | seconds | last run |\n"
         f"| --- | ---: | ---: | ---: | ---: | --- |\n{lines}",
         encoding="utf-8",
     )

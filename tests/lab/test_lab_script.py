@@ -273,6 +273,8 @@ def test_full_report_is_written_from_results(
     """The page has a row for each part, from pytest's own results; a run of one part leaves the others, but for those that are gone."""
     for folder in ("docs", "tests/pki", "tests/broker"):
         (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "tests/pki/test_x.py").touch()
+    (tmp_path / "tests/test_late.py").touch()
     monkeypatch.setattr(script, "HERE", tmp_path)
     results, page = tmp_path / "r.xml", tmp_path / "docs/test-report.md"
     results.write_text(
@@ -282,7 +284,7 @@ def test_full_report_is_written_from_results(
     )
     script.write_report(results, None)
     text = page.read_text(encoding="utf-8")
-    assert "2 passed, 1 failed, 1 skipped." in text
+    assert "2 passed, 1 failed, 1 skipped. No row yet: tests.test_late.\n" in text
     assert "| tests.pki | 1 | 1 | 0 | 3 | " in text
     assert "| tests.broker | 0 | 0 | 1 | 2 | " in text
     results.write_text(

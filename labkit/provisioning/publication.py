@@ -39,6 +39,8 @@ READS_WITHIN = 8.0
 
 NOT_READ = f"session not cut for good, because the broker had not read the list after {READS_WITHIN:.0f} s; the service's next start tries again"
 
+UNFINISHED = {NOT_CUT, NOT_READ}
+
 LATER = dt.timedelta(minutes=5)
 """How long superseded certificates wait for the next list: nobody has an interest in using them."""
 
@@ -183,7 +185,7 @@ class Publication:
         """
         self._end(device_id)  # with what an attempt that was cut off took the session over
         done = self._shut_out(device_id)
-        if not {NOT_CUT, NOT_READ} & {*done}:
+        if UNFINISHED.isdisjoint(done):
             with self._registry.begin() as tx:
                 tx.trail.note("service", "shut-out", device_id, done=done)
         return done
@@ -243,7 +245,7 @@ class Publication:
         with self._registry.read() as tx:
             left = list(tx.fleet.not_shut_out())
         for device_id in left:
-            if {NOT_CUT, NOT_READ} & {*self.shut_out(device_id)} and self._elsewhere:
+            if not UNFINISHED.isdisjoint(self.shut_out(device_id)) and self._elsewhere:
                 break  # the next would wait as long, and the broker may not even be up
         return left
 

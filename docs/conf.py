@@ -69,6 +69,6 @@ html_theme_options = {
     "use_fullscreen_button": False,
     "use_source_button": False,
     "use_issues_button": False,
-    "collapse_navigation": True,
+    "collapse_navbar": True,  # with every page in it, the sidebar would be a third of the work of writing pages
 }
 copybutton_exclude = ".linenos, .gp, .go"

@@ -48,8 +48,11 @@ PLAIN = [
     nbformat.v4.new_code_cell(
         "import ipywidgets\nlong = '" + "x" * 300 + "'\nprint(long)\nipywidgets.Button(description='a')"
     ),
+    nbformat.v4.new_code_cell(
+        "from IPython.display import HTML\nHTML('<select><option>a</option></select>')"
+    ),
 ]
-"""A notebook without anything of ours."""
+"""A notebook without anything of ours, and with a fault that is not JupyterLab's: a choice without a name."""
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +171,8 @@ def of_jupyter(lab_page: LabPage, course: Path) -> set[str]:
     lab_page.wait_idle()
     found = lab_page.violations()
     lab_page.close_all()
-    return set(found)
+    assert "select-name" in found, "axe does not see what a notebook shows"
+    return set(found) - {"select-name"}
 
 
 OF_JUPYTER = "Could not restore the debugger state: Canceled future"

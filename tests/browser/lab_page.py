@@ -19,6 +19,9 @@ SOURCES = [
     *notebooks.sources(Path("notebooks/exercises/source")),
 ]
 
+WHOLE = ("start-here", "mutual-tls", "audit", "mtls-setup")
+"""What is run from end to end in the browser; nbclient does that for the others."""
+
 MINUTE = 60_000
 
 _OPEN = """async path => {
@@ -42,6 +45,9 @@ _OUTPUTS = """index => {
     const cell = window.notebook.content.widgets[index];
     return cell.model.type === 'code' ? cell.model.outputs.toJSON() : [];
 }"""
+
+WHERE = {"include": [[".jp-Notebook"]], "exclude": [[".cm-editor"]]}
+"""Where axe looks: not at code, which JupyterLab draws, and of which a notebook has more than of all else."""
 
 OF_LAB = re.compile(r'<[a-z0-9-]+ [^>]*class="[^"]*\b(?:jp|cm|lm)-')
 """Elements of JupyterLab and of its editor carry its classes; nothing of ours does."""
@@ -163,7 +169,7 @@ class LabPage:
         from axe_playwright_python.sync_playwright import Axe
 
         options = {"resultTypes": ["violations"]}
-        found = Axe().run(self.page, context=".jp-Notebook", options=options).response["violations"]
+        found = Axe().run(self.page, context=WHERE, options=options).response["violations"]
         places = {each["id"]: [node["html"][:160] for node in each["nodes"]] for each in found}
         ours = {rule: [html for html in nodes if not OF_LAB.match(html)] for rule, nodes in places.items()}
         return {rule: nodes[0] for rule, nodes in ours.items() if nodes}

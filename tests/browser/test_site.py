@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.browser.conftest import DESK, PHONE, keep, served, watched
+from tests.conftest import missing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -146,8 +147,10 @@ def test_the_light_is_changed_by_keyboard(address: str, page: Any) -> None:
     assert page.locator("html").get_attribute("data-theme") == "dark"
 
 
-def test_a_lesson_leads_to_another(address: str, page: Any) -> None:
+def test_a_lesson_leads_to_another(built_site: Path, address: str, page: Any) -> None:
     """A lesson's link to another opens that lesson."""
+    if not (built_site / "lessons" / "10_audit.html").is_file():
+        missing("the site has one lesson only; python3 lab.py run makes all of them")
     page.goto(f"{address}{LESSON}")
     link = page.locator(
         "article a[href*='_']:not([href*='#']):not([href^='http']):not([download]):visible"

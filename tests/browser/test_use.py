@@ -9,16 +9,13 @@ import pytest
 
 from labkit.course.catalogue import find_any
 from tests.browser.conftest import SHOTS
-from tests.browser.lab_page import SOURCES
+from tests.browser.lab_page import SOURCES, WHOLE
 
 if TYPE_CHECKING:
     from tests.browser.lab_page import LabPage
 
 NAMED = {source.slug: source for source in SOURCES}
 START, TLS = NAMED["start-here"], NAMED["tls"]
-
-WHOLE = ("start-here", "mutual-tls", "audit", "mtls-setup")
-"""What is run from end to end in the browser; nbclient does that for the others."""
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 

@@ -87,26 +87,29 @@ print(by_hand.revoke("devices/sensor-007.crt", Reason.KEY_COMPROMISE).then(by_ha
 #
 # *Fill in.* A list comes by post, by USB stick, from a web server. Before you believe it, three questions: did **our** authority sign it, does it count **now**, and is the serial number **on it**? Complete **judge** so that it answers with one word: `signature`, `stale`, `revoked` or `good`.
 #
-# Example: `judge(lists["ours"], issuer, serial, now)` gives `"revoked"`: `serial` is that of `sensor-008`, which is on our list. Stuck? `lab.hint("revocation.1")`, up to three times.
+# Example: `judge(lists["ours"], ca, serial, now.timestamp())` gives `"revoked"`. `ca` is our authority's certificate in PEM, `serial` is the number of `sensor-008`, which is on our list, and the time is in seconds. Stuck? `lab.hint("revocation.1")`, up to three times.
 
 # %%
-from cryptography import x509
 from labkit.clock import SYSTEM_CLOCK
 from labkit.course.lessons.revocation import make_lists
 
-device, lists = make_lists(lab)
+ca, lists = make_lists(lab)
 issuer, now = store.certificate("intermediate"), SYSTEM_CLOCK.now()
 serial, other = store.certificate("sensor-008").serial_number, store.certificate("broker").serial_number
 sorted(lists)
 
 # %% exercise="revocation.1" kind="fill-in"
-def judge(pem, issuer, serial, now):
+from cryptography import x509
+
+
+def judge(pem, ca, serial, now):
     """Return what a list says of a serial number, or why it may not be believed."""
     # BEGIN SOLUTION
     crl = x509.load_pem_x509_crl(pem)
-    if not crl.is_signature_valid(issuer.public_key()):
+    key = x509.load_pem_x509_certificate(ca).public_key()
+    if not crl.is_signature_valid(key):
         return "signature"
-    if now > crl.next_update_utc:
+    if now > crl.next_update_utc.timestamp():
         return "stale"
     on_it = crl.get_revoked_certificate_by_serial_number(serial)
     return "good" if on_it is None else "revoked"
@@ -114,12 +117,12 @@ def judge(pem, issuer, serial, now):
 
 
 # %% [markdown]
-# Four cases: our list and the device that is on it, our list and a certificate that is not, a list that ran out yesterday, and a hostile one. The last was signed by an authority with *our names* and another key, the impostor of lesson **start-here**.
+# Four cases: our list and the device that is on it, our list and a certificate that is not, a list that ran out yesterday, and a hostile one. The last was signed by an authority with *our names* and another key, the impostor of lesson **start-here**. The check will show your function lists of another authority, which neither of you has seen.
 
 # %%
-verdicts = {name: judge(pem, issuer, serial, now) for name, pem in lists.items()}
-verdicts["not on it"] = judge(lists["ours"], issuer, other, now)
-lab.workspace.write_json("answers/revocation/verdicts.json", verdicts)
+verdicts = {name: judge(pem, ca, serial, now.timestamp()) for name, pem in lists.items()}
+verdicts["not on it"] = judge(lists["ours"], ca, other, now.timestamp())
+lab.hand_in(judge)
 verdicts
 
 # %%

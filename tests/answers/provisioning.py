@@ -90,6 +90,33 @@ def anonymous(db: sqlite3.Connection, token: str, _: str, now: float) -> bool:
     return right(db, token, "somebody", now)
 
 
+def pasted(db: sqlite3.Connection, token: str, who: str, now: float) -> bool:
+    """Paste the values into the statement."""
+    done = db.execute(
+        f"UPDATE tokens SET used_by = '{who}' WHERE used_by IS NULL AND ends_at > {now} AND token = '{token}'"
+    )
+    return done.rowcount == 1
+
+
+def pasted_in_double_quotes(db: sqlite3.Connection, token: str, who: str, now: float) -> bool:
+    """Paste them between double quotes, which SQLite takes for a text where no column has that name."""
+    done = db.execute(
+        f'UPDATE tokens SET used_by = "{who}" WHERE token = "{token}" AND used_by IS NULL AND ends_at > {now}'
+    )
+    return done.rowcount == 1
+
+
+def pasted_in_a_transaction(db: sqlite3.Connection, token: str, who: str, now: float) -> bool:
+    """Look and change while nobody else may write, and paste the values."""
+    db.execute("BEGIN IMMEDIATE")
+    found = db.execute(f"SELECT used_by, ends_at FROM tokens WHERE token = '{token}'").fetchone()
+    mine = found is not None and found[0] is None and found[1] > now
+    if mine:
+        db.execute(f"UPDATE tokens SET used_by = '{who}' WHERE token = '{token}'")
+    db.execute("COMMIT")
+    return mine
+
+
 def nobody(*_: Any) -> bool:
     """Refuse everybody."""
     return False
@@ -232,6 +259,9 @@ TABLE = (
         wrong=(
             Wrong("looks first", racing(look_first), "given-twice", says="more than one client"),
             Wrong("refuses nobody", racing(everybody), "given-twice"),
+            Wrong("pastes what a client shows", racing(pasted), "sql-in-token", says="bait"),
+            Wrong("pastes it between double quotes", racing(pasted_in_double_quotes), "sql-in-token"),
+            Wrong("pastes it in a transaction", racing(pasted_in_a_transaction), "sql-in-token"),
             Wrong("forgets the end", racing(for_ever), "worthless-token", says="'expired'"),
             Wrong("forgets who it was", racing(anonymous), "wrong-name", says="other clients"),
             Wrong("refuses everybody", racing(nobody), "nobody-has-it", says="nobody was given"),

@@ -11,7 +11,7 @@ from labkit.course.lessons.revocation import RETIRED, make_lists
 from labkit.course.lessons.revocation_exercises import COLLEAGUE, make_archive
 from labkit.pki import Store
 from labkit.scenarios.revocation import enforce, revoke, revoking_broker, silence
-from tests.answers.shape import Answers, Right, Wrong, laying
+from tests.answers.shape import Answers, Right, Wrong, handing, laying
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,12 +38,61 @@ def prepared(folder: Path) -> Iterator[Lab]:
 
 # --- 1: verdicts ----------------------------------------------------------------------------------------------------
 
-RIGHT = {"ours": "revoked", "stale": "stale", "forged": "signature", "not on it": "good"}
+_JUDGE = """
+    from cryptography import x509
+
+    def judge(pem, ca, serial, now):
+        crl = x509.load_pem_x509_crl(pem)
+        key = x509.load_pem_x509_certificate(ca).public_key()
+        if not crl.is_signature_valid(key):
+            return "signature"
+        if now > crl.next_update_utc.timestamp():
+            return "stale"
+        return "good" if crl.get_revoked_certificate_by_serial_number(serial) is None else "revoked"
+"""
+
+_BY_WALKING = """
+    import datetime as dt
+
+    from cryptography import x509
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    def judge(pem, ca, serial, now):
+        crl, issuer = x509.load_pem_x509_crl(pem), x509.load_pem_x509_certificate(ca)
+        try:
+            issuer.public_key().verify(crl.signature, crl.tbs_certlist_bytes, ec.ECDSA(crl.signature_hash_algorithm))
+        except InvalidSignature:
+            return "signature"
+        if not crl.last_update_utc <= dt.datetime.fromtimestamp(now, dt.UTC) <= crl.next_update_utc:
+            return "stale"
+        return "revoked" if serial in [each.serial_number for each in crl] else "good"
+"""
+
+_TIME_FIRST = """
+    from cryptography import x509
+
+    def judge(pem, ca, serial, now):
+        crl = x509.load_pem_x509_crl(pem)
+        if now > crl.next_update_utc.timestamp():
+            return "stale"
+        if not crl.is_signature_valid(x509.load_pem_x509_certificate(ca).public_key()):
+            return "signature"
+        return "good" if crl.get_revoked_certificate_by_serial_number(serial) is None else "revoked"
+"""
+
+_TYPED = """
+    lists = iter(["revoked", "stale", "signature", "good"] * 9)
+
+    def judge(pem, ca, serial, now):
+        return next(lists)
+"""
 
 
-def verdicts(value: Any) -> Callable[[Any], None]:
-    """Hand in verdicts."""
-    return laying("verdicts.json", value)
+def judging(old: str = "", new: str = "") -> Callable[[Any], None]:
+    """Hand in a judge that differs in one place."""
+    assert old in _JUDGE
+    return handing("judge", _JUDGE.replace(old, new) if old else _JUDGE)
 
 
 # --- 2: retire a device ---------------------------------------------------------------------------------------------
@@ -111,17 +160,25 @@ TABLE = (
     Answers(
         "revocation.1",
         right=(
-            Right("four verdicts", verdicts(RIGHT)),
-            Right("in another order, and one more", verdicts({"more": "stale", **dict(reversed(RIGHT.items()))})),
+            Right("with the library's help", judging()),
+            Right("walks through the list", handing("judge", _BY_WALKING)),
         ),
         wrong=(
-            Wrong("believes the forged one", verdicts({**RIGHT, "forged": "revoked"}), "forged-believed", says="'forged'"),
-            Wrong("believes the stale one", verdicts({**RIGHT, "stale": "revoked"}), "stale-believed", says="'stale'"),
-            Wrong("asks for the time before the signature", verdicts({**RIGHT, "forged": "good"}), "forged-believed"),
-            Wrong("everybody is on it", verdicts({**RIGHT, "not on it": "revoked"}), "not-on-it", says="'not on it'"),
-            Wrong("nobody is on it", verdicts(dict.fromkeys(RIGHT, "good")), "revoked-missed", says="'ours'"),
-            Wrong("nothing", verdicts({}), "revoked-missed"),
-            Wrong("a list", verdicts([]), "revoked-missed"),
+            Wrong("types the four verdicts", handing("judge", _TYPED), "revoked-missed", says="last number"),
+            Wrong("compares the names", judging("crl.is_signature_valid(key)", "crl.issuer == x509.load_pem_x509_certificate(ca).subject"), "forged-believed"),
+            Wrong("believes every signature", judging('return "signature"', "pass"), "forged-believed"),
+            Wrong("believes the stale one", judging('return "stale"', "pass"), "stale-believed"),
+            Wrong("asks for the time before the signature", handing("judge", _TIME_FIRST), "time-first"),
+            Wrong("asks its own clock", judging("if now >", "import time; now = time.time()\n        if now >"), "own-clock", says="eight days ago"),
+            Wrong("asks when the list began", judging("next_update_utc", "last_update_utc"), "revoked-missed", says="'stale'"),
+            Wrong("everybody is on it", judging('"good" if', '"revoked" if'), "not-on-it"),
+            Wrong("nobody is on it", judging('else "revoked"', 'else "good"'), "revoked-missed"),
+            Wrong("looks at the first entry alone", judging("crl.get_revoked_certificate_by_serial_number(serial)", "{crl[0].serial_number: 1}.get(serial)"), "revoked-missed", says="last number"),
+            Wrong("the wrong way round", judging("is None", "is not None"), "revoked-missed"),
+            Wrong("True and False", judging('"good" if', "True if"), "not-on-it"),
+            Wrong("returns nothing", judging('return "good" if', '_ = "good" if'), "revoked-missed"),
+            Wrong("raises", judging('return "signature"', "raise ValueError"), "crashed"),
+            Wrong("the stub", handing("judge", "def judge(pem, ca, serial, now):\n    raise NotImplementedError"), "", status="not-attempted"),
         ),
     ),
     Answers(

@@ -36,6 +36,14 @@ CLONED = "sensor-042"
 GOOD = 30
 """Tokens of the first exercise that are worth something."""
 
+BAIT = "bait"
+"""A token that is worth something and that nobody shows."""
+
+INJECTED = (f"x' OR token = '{BAIT}' --", f'x" OR token = "{BAIT}" --')
+"""Tokens that hope to become a part of the statement."""
+
+HOSTILE = ("expired", "unknown", *INJECTED)
+
 CLAIMS = (
     Claim("printed-admin", "Two requests to the printed server, from nothing, bring an admin's certificate.", "http"),
     Claim("admin-commands", "With it a stranger commands a device.", "authorised"),
@@ -149,7 +157,7 @@ def race_for_tokens(lab: Lab, spend: Callable[[sqlite3.Connection, str, str, flo
         spend: The reader's function: `spend(db, token, who, now)` returns whether the token is theirs.
 
     Returns:
-        How many clients were told that a token is theirs, by token; `expired` and `unknown` are among them.
+        How many clients were told that a token is theirs, by token; those of `HOSTILE` may be among them.
     """
     path = lab.workspace.path(SHELF, "tokens.db")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -159,13 +167,14 @@ def race_for_tokens(lab: Lab, spend: Callable[[sqlite3.Connection, str, str, flo
     with closing(sqlite3.connect(path)) as db, db:
         db.execute("CREATE TABLE tokens (token TEXT PRIMARY KEY, ends_at REAL, used_by TEXT)")
         db.execute("CREATE TABLE winners (token TEXT, who TEXT)")
-        db.executemany("INSERT INTO tokens VALUES (?, ?, NULL)", [(name, now + 3600) for name in good])
+        rows = [(name, now + 3600) for name in (*good, BAIT)]
+        db.executemany("INSERT INTO tokens VALUES (?, ?, NULL)", rows)
         db.execute("INSERT INTO tokens VALUES ('expired', ?, NULL)", (now - 1,))
     barrier = threading.Barrier(8)
 
     def client(number: int) -> None:
         with closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as db:
-            for token in [*good, "expired", "unknown"]:
+            for token in (*good, *HOSTILE):
                 barrier.wait(30)
                 if spend(db, token, f"client-{number}", now):
                     db.execute("INSERT INTO winners VALUES (?, ?)", (token, f"client-{number}"))
@@ -206,6 +215,13 @@ def _check_spend(lab: Lab) -> CheckResult:
             advice="run the race again",
         )
     good = {f"token-{number:02d}" for number in range(GOOD)}
+    if BAIT in used:
+        return failed(
+            "sql-in-token",
+            f"the token {INJECTED[0]!r}, or its twin, has spent the token {BAIT!r}, which nobody showed",
+            expected="what a client shows is compared, never read as SQL",
+            advice="how does a value come into a statement without becoming a part of it?",
+        )
     twice = sorted(token for token, number in told.items() if number > 1)
     if twice:
         return failed(
@@ -236,7 +252,7 @@ def _check_spend(lab: Lab) -> CheckResult:
             advice="write who into the row, in the same statement",
         )
     return CheckResult(
-        "passed", observed=f"{GOOD} tokens, {GOOD} winners, and the two hostile ones were nobody's"
+        "passed", observed=f"{GOOD} tokens, {GOOD} winners, and the hostile ones were nobody's"
     )
 
 
@@ -299,7 +315,7 @@ def _pem(der: bytes) -> bytes:
 CHECKS = (
     Check(
         "provisioning.1",
-        "of eight clients that show a token at once one is given it; tokens that have run out or never were, nobody",
+        "of eight clients that show a token at once one is given it; one that has run out, never was, or is SQL, nobody",
         (
             "Two steps, look and change, leave a gap between them. One statement does not.",
             "UPDATE … SET … WHERE … changes only rows for which the conditions hold at that moment.",

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+import secrets
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from labkit.broker import acl as rules
 from labkit.clock import SYSTEM_CLOCK
@@ -13,7 +16,7 @@ from labkit.course.lab import ready_authority, running_broker
 from labkit.course.lesson import Check, CheckResult, Claim, Lesson, Prediction
 from labkit.course.lessons.revocation_exercises import MORE
 from labkit.course.lessons.revocation_questions import QUESTIONS
-from labkit.course.shelf import failed, not_attempted
+from labkit.course.shelf import Case, failed, not_attempted, questioned
 from labkit.mqtt import Endpoint, Identity, probe
 from labkit.pki import (
     DEVICE,
@@ -29,11 +32,10 @@ from labkit.pki import (
 from labkit.workspace import write_atomic
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from labkit.course.lab import Lab
     from labkit.outcome import Outcome
-
-SHELF = "answers/revocation"
-"""Where the reader's answers and the lists of the first exercise lie."""
 
 RETIRED = "sensor-010"
 """The device of the second exercise."""
@@ -186,55 +188,84 @@ PREDICTIONS = (
 )
 
 
-def make_lists(lab: Lab) -> tuple[IdentityFiles, dict[str, bytes]]:
-    """Make the lists of the first exercise, one of them hostile, and put them on the shelf.
+def make_lists(lab: Lab) -> tuple[bytes, dict[str, bytes]]:
+    """Make the lists of the first exercise, one of them hostile; `sensor-008` is on each of them.
 
     Returns:
-        A device that is on each of them, and the lists by name: `ours`, `stale`, `forged`.
+        The certificate of the authority that they should be from, and the lists by name: `ours`, `stale`, `forged`.
     """
     store = Store(lab.workspace)
-    device = store.issue_device("sensor-008", renew=True)
+    store.issue_device("sensor-008", renew=True)
     now, serial = SYSTEM_CLOCK.now(), store.certificate("sensor-008").serial_number
-    entry = Revocation(f"{serial:x}", "sensor-008", now, Reason.SUPERSEDED, now + dt.timedelta(days=300))
     twin = Authority.new_root(store.names.root).new_intermediate(store.names.intermediate)
     lists = {
-        "ours": issue_list(store.authority(), [entry], number=1, now=now),
-        "stale": issue_list(store.authority(), [entry], number=1, now=now - dt.timedelta(days=8)),
-        "forged": issue_list(twin, [entry], number=1, now=now),
+        "ours": _list(store.authority(), [serial], now),
+        "stale": _list(store.authority(), [serial], now - EIGHT_DAYS),
+        "forged": _list(twin, [serial], now),
     }
-    for name, listed in lists.items():
-        lab.workspace.write(f"{SHELF}/{name}.pem", listed.pem)
-    return device, {name: listed.pem for name, listed in lists.items()}
+    return store.certificate("intermediate").public_bytes(Encoding.PEM), lists
+
+
+EIGHT_DAYS = dt.timedelta(days=8)
+"""A list counts for seven."""
+
+
+def _list(authority: Authority, serials: Sequence[int], now: dt.datetime) -> bytes:
+    gone = [
+        Revocation(f"{serial:x}", f"sensor-{serial:x}", now, Reason.SUPERSEDED, now + dt.timedelta(days=300))
+        for serial in serials
+    ]
+    return issue_list(authority, gone, number=1, now=now).pem
+
+
+def judged_cases() -> list[Case]:
+    """Return lists of an authority that nobody has seen, with a question about each, and what labkit says to it."""
+    now = SYSTEM_CLOCK.now().replace(microsecond=0)
+    ours, twin = (Authority.new_root("Root CA").new_intermediate("Device CA") for _ in range(2))
+    first, last, other = (secrets.randbits(150) for _ in range(3))
+    old, later = now - EIGHT_DAYS, now + EIGHT_DAYS
+    hour = dt.timedelta(hours=1)  # a list is older than the question
+    fresh, forged = _list(ours, [first, last], now - hour), _list(twin, [first], now - hour)
+    stale, forged_and_stale = _list(ours, [first], old - hour), _list(twin, [first], old - hour)
+    issuer = ours.certificate.public_bytes(Encoding.PEM)
+    return [
+        Case(
+            about,
+            (listed, issuer, serial, at.timestamp()),
+            look_up(listed, issuer=ours.certificate, serial=serial, now=at),
+            fault,
+        )
+        for about, listed, serial, at, fault in (
+            ("a list of ours, and a number that is on it", fresh, first, now, "revoked-missed"),
+            ("the last number on it", fresh, last, now, "revoked-missed"),
+            ("a number that is not on it", fresh, other, now, "not-on-it"),
+            ("a list of ours with nobody on it", _list(ours, [], now - hour), first, now, "not-on-it"),
+            ("a list that has run out, and a number on it", stale, first, now, "stale-believed"),
+            ("a list that has run out, and a number not on it", stale, other, now, "stale-believed"),
+            ("the same list, asked about eight days ago", stale, first, old, "own-clock"),
+            ("a list of today, asked about in eight days", fresh, first, later, "own-clock"),
+            ("a forged list, and a number on it", forged, first, now, "forged-believed"),
+            ("a forged list, and a number not on it", forged, other, now, "forged-believed"),
+            ("a forged list that has run out", forged_and_stale, first, now, "time-first"),
+        )
+    ]
 
 
 def _check_judge(lab: Lab) -> CheckResult:
-    """Compare the reader's verdicts on three lists with labkit's, list by list, as they lie on the shelf."""
-    try:
-        heard: Any = lab.workspace.read_json(f"{SHELF}/verdicts.json")
-    except FileNotFoundError:
-        return not_attempted("complete judge(), then run the cells below it")
-    store, now = Store(lab.workspace), SYSTEM_CLOCK.now()
-    issuer, serial = store.certificate("intermediate"), store.certificate("sensor-008").serial_number
-    other = store.certificate("broker").serial_number
-    cases = {
-        "ours": ("ours", serial, "revoked-missed"),
-        "stale": ("stale", serial, "stale-believed"),
-        "forged": ("forged", serial, "forged-believed"),
-        "not on it": ("ours", other, "not-on-it"),
-    }
-    heard = heard if isinstance(heard, dict) else {}
-    for case, (name, number, fault) in cases.items():
-        wanted = look_up(
-            lab.workspace.path(f"{SHELF}/{name}.pem").read_bytes(), issuer=issuer, serial=number, now=now
-        )
-        if heard.get(case) != wanted:
-            return failed(
-                fault,
-                f"for {case!r} your judge says {heard.get(case)!r}, and labkit says something else",
-                expected="the signature first, then the time, and only then the serial number",
-                advice="issuer.public_key() made the signature, or it did not; next_update_utc has an end",
-            )
-    return CheckResult("passed", observed="four verdicts, and labkit's are the same")
+    """Show the reader's judge lists that it has not seen."""
+    return questioned(
+        lab, "judge", judged_cases(),
+        expected="the signature first, then the time, and only then the serial number",
+        looks={
+            "revoked-missed": "one of the four words, and no other; what does crl say of the serial number?",
+            "not-on-it": "who is not on the list is good",
+            "stale-believed": "next_update_utc has an end",
+            "own-clock": "which time is meant: yours, or the one that you are given?",
+            "forged-believed": "the key in ca made the signature, or it did not",
+            "time-first": "what is a date worth in a list that anybody may have written?",
+        },
+        passed="eleven lists and questions, and labkit says the same",
+    )  # fmt: skip
 
 
 def _check_retire(lab: Lab) -> CheckResult:
@@ -317,10 +348,10 @@ def _as_if_open(lab: Lab, running: Any) -> Outcome:
 CHECKS = (
     Check(
         "revocation.1",
-        "your judge says of each list what labkit says, the forged one and the stale one included",
+        "your judge says what labkit says of lists that it has not seen, forged ones and stale ones among them",
         (
             "Three questions, in this order: is it our authority's? does it still count? is the number on it?",
-            "crl.is_signature_valid(issuer.public_key()) answers the first. Two dates of the list answer the second.",
+            "crl.is_signature_valid(key) answers the first, with the key of the certificate in ca. next_update_utc.timestamp() helps with the second.",
             "crl.get_revoked_certificate_by_serial_number(serial) returns None for a number that is not on it.",
         ),
         _check_judge,

@@ -43,6 +43,7 @@ INJECTED = (f"x' OR token = '{BAIT}' --", f'x" OR token = "{BAIT}" --')
 """Tokens that hope to become a part of the statement."""
 
 HOSTILE = ("expired", "unknown", *INJECTED)
+"""Tokens that are worth nothing."""
 
 CLAIMS = (
     Claim("printed-admin", "Two requests to the printed server, from nothing, bring an admin's certificate.", "http"),

@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 RETIRED = "sensor-010"
 """The device of the second exercise."""
 
+EIGHT_DAYS = dt.timedelta(days=8)
+"""A list counts for seven."""
+
 CLAIMS = (
     Claim("thief-in", "A stolen identity is as good as the real one.", "authorised"),
     Claim("not-told", "A list that the broker was not told of changes nothing.", "mqtt"),
@@ -204,10 +207,6 @@ def make_lists(lab: Lab) -> tuple[bytes, dict[str, bytes]]:
         "forged": _list(twin, [serial], now),
     }
     return store.certificate("intermediate").public_bytes(Encoding.PEM), lists
-
-
-EIGHT_DAYS = dt.timedelta(days=8)
-"""A list counts for seven."""
 
 
 def _list(authority: Authority, serials: Sequence[int], now: dt.datetime) -> bytes:
